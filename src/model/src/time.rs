@@ -1,0 +1,129 @@
+//! Points in time as values. Nothing in this crate reads a clock.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+const MICROS_PER_SECOND: i64 = 1_000_000;
+const SECONDS_PER_DAY: i64 = 86_400;
+
+/// Microseconds since 1970-01-01T00:00:00 UTC, leap seconds not counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Timestamp(pub i64);
+
+impl Timestamp {
+    pub const fn from_seconds(seconds: i64) -> Self {
+        Self(seconds.saturating_mul(MICROS_PER_SECOND))
+    }
+
+    /// From fractional seconds as feeds write them; rounded to the nearest microsecond.
+    /// `None` for anything that is not a time between the years 1 and 9999.
+    pub fn from_seconds_f64(seconds: f64) -> Option<Self> {
+        const YEAR_1: f64 = -62_135_596_800.0;
+        const YEAR_10000: f64 = 253_402_300_800.0;
+        (seconds >= YEAR_1 && seconds < YEAR_10000).then(|| Self((seconds * 1e6).round() as i64))
+    }
+
+    pub const fn millis(self) -> i64 {
+        self.0.div_euclid(1_000)
+    }
+
+    pub const fn seconds(self) -> i64 {
+        self.0.div_euclid(MICROS_PER_SECOND)
+    }
+
+    /// The UTC day this moment lies in.
+    pub const fn day(self) -> Day {
+        Day(self.seconds().div_euclid(SECONDS_PER_DAY))
+    }
+
+    /// The UTC hour this moment lies in, as `2026-11-23T09`.
+    pub fn hour_text(self) -> String {
+        format!("{}T{:02}", self.day(), self.seconds().rem_euclid(SECONDS_PER_DAY) / 3_600)
+    }
+}
+
+/// RFC 3339 in UTC with microseconds, `2026-11-23T09:41:00.123456Z`.
+impl fmt::Display for Timestamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let second = self.seconds().rem_euclid(SECONDS_PER_DAY);
+        let micros = self.0.rem_euclid(MICROS_PER_SECOND);
+        write!(f, "{}T{:02}:{:02}:{:02}.{micros:06}Z", self.day(), second / 3_600, second / 60 % 60, second % 60)
+    }
+}
+
+/// A UTC day, counted from 1970-01-01.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Day(pub i64);
+
+impl Day {
+    /// Days since 1970-01-01 of a proleptic Gregorian date ("days from civil", Howard Hinnant, 2013).
+    pub const fn from_civil(year: i64, month: i64, day: i64) -> Self {
+        let year = if month <= 2 { year - 1 } else { year };
+        let era = year.div_euclid(400);
+        let year_of_era = year - era * 400;
+        let month_from_march = (month + 9) % 12;
+        let day_of_year = (153 * month_from_march + 2) / 5 + day - 1;
+        Self(era * 146_097 + year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year - 719_468)
+    }
+
+    const fn civil(self) -> (i64, i64, i64) {
+        let shifted = self.0 + 719_468;
+        let era = shifted.div_euclid(146_097);
+        let day_of_era = shifted.rem_euclid(146_097);
+        let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+        let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+        let month_from_march = (5 * day_of_year + 2) / 153;
+        let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
+        let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
+        (era * 400 + year_of_era + if month <= 2 { 1 } else { 0 }, month, day)
+    }
+}
+
+/// `2026-11-23`
+impl fmt::Display for Day {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (year, month, day) = self.civil();
+        write!(f, "{year:04}-{month:02}-{day:02}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(seconds: f64, text: &str) {
+        assert_eq!(Timestamp::from_seconds_f64(seconds).map(|t| t.to_string()).as_deref(), Some(text));
+    }
+
+    // Expected texts are from `date -u -d @SECONDS`.
+    #[test]
+    fn epoch_start() {
+        check(0.0, "1970-01-01T00:00:00.000000Z");
+    }
+    #[test]
+    fn leap_day() {
+        check(1_709_164_800.5, "2024-02-29T00:00:00.500000Z");
+    }
+    #[test]
+    fn before_the_epoch() {
+        check(-1.25, "1969-12-31T23:59:58.750000Z");
+    }
+    #[test]
+    fn last_second_of_9999() {
+        check(253_402_300_799.0, "9999-12-31T23:59:59.000000Z");
+    }
+    #[test]
+    fn out_of_range() {
+        assert_eq!(Timestamp::from_seconds_f64(1e30), None);
+        assert_eq!(Timestamp::from_seconds_f64(f64::NAN), None);
+    }
+    #[test]
+    fn civil_round_trip() {
+        for day in (-800_000..3_000_000).step_by(37) {
+            let (y, m, d) = Day(day).civil();
+            assert_eq!(Day::from_civil(y, m, d), Day(day));
+        }
+    }
+}
