@@ -1,1 +1,46 @@
-fn main() {}
+//! The job: reads the command line, puts the rooms together, prints results, and turns errors into exit codes.
+
+#![allow(unreachable_pub, reason = "a binary has no API; `pub` says what a module offers the others")]
+
+mod cli;
+mod cluster;
+mod commands;
+mod config;
+mod fail;
+mod generate;
+mod job;
+mod progress;
+mod summary;
+mod telemetry;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use cli::{Cli, Command};
+use cluster::exit::{Exit, install_panic_hook};
+use fail::Failure;
+
+fn main() -> ExitCode {
+    install_panic_hook(ct_dataflows::guard::is_guarded);
+    let cli = Cli::parse();
+    match run(cli.command) {
+        Ok(exit) => exit.into(),
+        Err(failure) => {
+            fail::report(&failure.error);
+            failure.exit.into()
+        }
+    }
+}
+
+fn run(command: Command) -> Result<Exit, Failure> {
+    match command {
+        Command::Replay(args) => job::replay(&args),
+        Command::Worker(args) => job::work(&args),
+        Command::Verify(args) => commands::verify(&args),
+        Command::Check(args) => commands::check(&args),
+        Command::Hot(args) => commands::hot(&args),
+        Command::Modules(args) => commands::modules(&args),
+        Command::Generate(args) => generate::run(&args).map(|()| Exit::Done).map_err(Failure::from),
+    }
+}

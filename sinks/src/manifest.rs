@@ -8,9 +8,14 @@ use std::collections::BTreeMap;
 
 use ct_model::{Counts, Table};
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::error::SinkError;
 
 /// Version of the manifest's own format. A reader refuses a newer one.
 pub const FORMAT: u32 = 1;
+
+pub(crate) const FOLDER: &str = "_ct/manifests";
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Manifest {
@@ -76,6 +81,58 @@ pub struct FileEntry {
 impl Manifest {
     /// Where manifest `sequence` stands, relative to the lake.
     pub fn path(sequence: u64) -> String {
-        format!("_ct/manifests/{sequence:012}.json")
+        format!("{FOLDER}/{sequence:012}.json")
+    }
+
+    /// The sequence number of what stands at `path`; `None` for anything that is not a manifest's name.
+    pub(crate) fn sequence_at(path: &str) -> Option<u64> {
+        let digits = path.strip_prefix(FOLDER)?.strip_prefix('/')?.strip_suffix(".json")?;
+        let sequence = digits.parse().ok()?;
+        (Self::path(sequence) == path).then_some(sequence)
+    }
+
+    /// The bytes as they are stored: the same manifest, the same bytes.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut bytes = serde_json::to_vec_pretty(self).expect("a manifest has only text keys");
+        bytes.push(b'\n');
+        bytes
+    }
+
+    /// Reads manifest `sequence` back.
+    pub fn decode(bytes: &[u8], sequence: u64) -> Result<Self, SinkError> {
+        #[derive(Deserialize)]
+        struct Version {
+            format: u32,
+        }
+        let path = || Self::path(sequence);
+        let damaged = |why: serde_json::Error| SinkError::Damaged { path: path(), what: why.to_string() };
+        // A newer format may have changed everything but this field.
+        let Version { format } = serde_json::from_slice(bytes).map_err(damaged)?;
+        if format > FORMAT {
+            return Err(SinkError::NewerFormat { path: path(), format, known: FORMAT });
+        }
+        let manifest: Self = serde_json::from_slice(bytes).map_err(damaged)?;
+        if manifest.sequence != sequence {
+            let what = format!("is manifest {} under another's name", manifest.sequence);
+            return Err(SinkError::Damaged { path: path(), what });
+        }
+        Ok(manifest)
+    }
+
+    /// Refuses a manifest that is not the next of a chain whose newest one has this digest, in this lake.
+    pub(crate) fn follows(&self, previous: Option<&str>, lake: Option<&str>) -> Result<(), SinkError> {
+        let what = if self.previous.as_deref() != previous {
+            "does not follow the manifest before it"
+        } else if lake.is_some_and(|lake| lake != self.lake) {
+            "belongs to another lake"
+        } else {
+            return Ok(());
+        };
+        Err(SinkError::Damaged { path: Self::path(self.sequence), what: what.to_owned() })
+    }
+
+    /// What the next manifest names as `previous`: SHA-256 (hex) of the stored bytes.
+    pub fn digest(bytes: &[u8]) -> String {
+        ct_model::id::to_hex(&Sha256::digest(bytes))
     }
 }

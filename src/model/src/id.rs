@@ -151,6 +151,11 @@ impl Key {
         Self::of_digest(id, Self::FINDING)
     }
 
+    /// Whether this was made by [`Key::finding`].
+    pub const fn is_finding(self) -> bool {
+        self.0 as u8 & 7 == Self::FINDING
+    }
+
     /// One of 256 fixed bins, the same in every process and every release.
     pub const fn bin(self) -> u8 {
         (self.0 >> 120) as u8

@@ -24,6 +24,26 @@ impl Timestamp {
         (seconds >= YEAR_1 && seconds < YEAR_10000).then(|| Self((seconds * 1e6).round() as i64))
     }
 
+    /// Reads `2026-11-23T09:41:00Z`, with optional fraction, in UTC.
+    pub fn from_rfc3339(text: &str) -> Option<Self> {
+        let (date, time) = text.strip_suffix('Z')?.split_once('T')?;
+        let mut date = date.splitn(3, '-').map(|part| part.parse::<i64>().ok());
+        let (year, month, day) = (date.next()??, date.next()??, date.next()??);
+        let mut time = time.splitn(3, ':');
+        let (hour, minute) = (time.next()?.parse::<i64>().ok()?, time.next()?.parse::<i64>().ok()?);
+        let second = time.next()?.parse::<f64>().ok()?;
+        let valid = (1..=9999).contains(&year)
+            && (1..=12).contains(&month)
+            && (1..=31).contains(&day)
+            && (0..24).contains(&hour)
+            && (0..60).contains(&minute)
+            && (0.0..61.0).contains(&second);
+        valid.then(|| {
+            let whole = Day::from_civil(year, month, day).0 * SECONDS_PER_DAY + hour * 3_600 + minute * 60;
+            Self(whole * MICROS_PER_SECOND + (second * 1e6).round() as i64)
+        })
+    }
+
     pub const fn millis(self) -> i64 {
         self.0.div_euclid(1_000)
     }
@@ -118,6 +138,15 @@ mod tests {
     fn out_of_range() {
         assert_eq!(Timestamp::from_seconds_f64(1e30), None);
         assert_eq!(Timestamp::from_seconds_f64(f64::NAN), None);
+    }
+    #[test]
+    fn rfc3339_round_trip() {
+        for text in ["2026-11-23T09:41:00.250000Z", "1970-01-01T00:00:00.000000Z"] {
+            assert_eq!(Timestamp::from_rfc3339(text).map(|t| t.to_string()).as_deref(), Some(text));
+        }
+        for text in ["2026-11-23", "2026-13-23T00:00:00Z", "2026-11-23T09:41:00+01:00", "", "T:Z"] {
+            assert_eq!(Timestamp::from_rfc3339(text), None, "{text}");
+        }
     }
     #[test]
     fn civil_round_trip() {

@@ -1,0 +1,177 @@
+//! Decides what is published together.
+//!
+//! Route: all weights go to worker 0. State: the sums since the last cut. Frontier: an epoch is added when no more of
+//! it, and nothing before it, can come; the newest added epoch stays held until a cut is made. A cut is made when
+//! enough has gathered and at the end of the input. It covers a gapless stretch of the input: when a worker stopped
+//! early, what others read beyond that point is left out, and read again by the next job.
+
+use std::collections::BTreeMap;
+
+use ct_model::Counts;
+use timely::dataflow::StreamVec;
+use timely::dataflow::channels::pact::Exchange;
+use timely::dataflow::operators::Capability;
+use timely::dataflow::operators::generic::Operator;
+
+use super::VecBuilder;
+use crate::epoch::{Epoch, Position};
+use crate::records::{Cut, Weight};
+
+/// When enough has gathered.
+#[derive(Clone, Copy, Debug)]
+pub struct CutRule {
+    /// Memory that the gathered rows take, over all workers.
+    pub bytes: u64,
+    /// Messages read, whatever became of them: bounds what a crash makes a job read again.
+    pub messages: u64,
+}
+
+/// Where the first cut begins.
+#[derive(Clone, Copy, Debug)]
+pub struct CutStart {
+    /// Number of the first manifest.
+    pub sequence: u64,
+    pub from: Position,
+    /// Lines of that segment before that position.
+    pub lines: u64,
+    /// Segments of the whole input.
+    pub segments: u32,
+}
+
+pub fn cut<'s>(weights: StreamVec<'s, Epoch, Weight>, rule: CutRule, start: CutStart) -> StreamVec<'s, Epoch, Cut> {
+    weights.unary_frontier::<VecBuilder<Cut>, _, _, _>(Exchange::new(|_: &Weight| 0), "cut", |initial, _info| {
+        drop(initial);
+        let mut open: BTreeMap<Epoch, (Capability<Epoch>, Vec<Weight>)> = BTreeMap::new();
+        let mut sum = Sum::new(start);
+        let mut newest: Option<Capability<Epoch>> = None;
+        move |(input, frontier), output| {
+            input.for_each(|capability, weights| {
+                let Some(capability) = capability.retain_least(output.output_index()) else { return };
+                let epoch = *capability.time();
+                open.entry(epoch).or_insert_with(|| (capability, Vec::new())).1.append(weights);
+            });
+            while let Some(first) = open.first_entry() {
+                if frontier.less_equal(first.key()) {
+                    break;
+                }
+                let (epoch, (capability, weights)) = first.remove_entry();
+                if !sum.add(epoch, weights) {
+                    continue;
+                }
+                if sum.bytes >= rule.bytes || sum.cut.counts.messages >= rule.messages {
+                    output.session(&capability).give(sum.take());
+                    newest = None;
+                } else {
+                    newest = Some(capability);
+                }
+            }
+            if frontier.is_empty()
+                && let Some(capability) = newest.take()
+            {
+                output.session(&capability).give(sum.take());
+            }
+        }
+    })
+}
+
+/// What has gathered since the last cut.
+struct Sum {
+    segments: u32,
+    bytes: u64,
+    cut: Cut,
+}
+
+impl Sum {
+    fn new(start: CutStart) -> Self {
+        let cut = Cut {
+            sequence: start.sequence,
+            epoch: 0,
+            next: start.from,
+            lines: start.lines,
+            complete: false,
+            counts: Counts::default(),
+            newest_seen: None,
+            broken: Vec::new(),
+            lines_before: Vec::new(),
+        };
+        Self { segments: start.segments, bytes: 0, cut }
+    }
+
+    /// Adds an epoch; false if it does not follow what was added before.
+    fn add(&mut self, epoch: Epoch, weights: Vec<Weight>) -> bool {
+        if epoch != self.cut.next.epoch() {
+            return false;
+        }
+        self.cut.epoch = epoch;
+        for weight in weights {
+            self.bytes += weight.bytes;
+            self.cut.counts += &weight.counts;
+            self.cut.newest_seen = self.cut.newest_seen.max(weight.newest_seen);
+            if weight.numbered {
+                self.cut.lines_before.push((epoch, self.cut.lines));
+            }
+            if let Some(tail) = weight.tail {
+                self.cut.counts += &tail.counts;
+                self.cut.broken.extend(tail.broken);
+                self.cut.next = tail.position.next(tail.last);
+                self.cut.lines = if tail.last { 0 } else { self.cut.lines + tail.lines };
+            }
+        }
+        true
+    }
+
+    /// The cut at the newest epoch; what comes next starts from there.
+    fn take(&mut self) -> Cut {
+        let start = CutStart {
+            sequence: self.cut.sequence + 1,
+            from: self.cut.next,
+            lines: self.cut.lines,
+            segments: self.segments,
+        };
+        let mut cut = std::mem::replace(self, Self::new(start)).cut;
+        cut.complete = cut.next.segment >= start.segments;
+        cut
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::records::Tail;
+
+    fn weight(segment: u32, chunk: u32, lines: u64, last: bool, numbered: bool) -> (Epoch, Vec<Weight>) {
+        let position = Position { segment, chunk };
+        let tail = Tail { position, lines, last, ..Tail::default() };
+        let counts = Counts::default();
+        (position.epoch(), vec![Weight { bytes: 10, newest_seen: None, numbered, counts, tail: Some(tail) }])
+    }
+
+    #[test]
+    fn lines_are_counted_over_chunks_and_start_anew_with_a_segment() {
+        let start = CutStart { sequence: 5, from: Position::default(), lines: 0, segments: 2 };
+        let mut sum = Sum::new(start);
+        for (epoch, weights) in
+            [weight(0, 0, 10, false, true), weight(0, 1, 7, true, true), weight(1, 0, 3, false, true)]
+        {
+            assert!(sum.add(epoch, weights));
+        }
+        let cut = sum.take();
+        let epoch = |segment, chunk| Position { segment, chunk }.epoch();
+        assert_eq!(cut.lines_before, [(epoch(0, 0), 0), (epoch(0, 1), 10), (epoch(1, 0), 0)]);
+        assert_eq!((cut.sequence, cut.next, cut.lines, cut.complete), (5, Position { segment: 1, chunk: 1 }, 3, false));
+
+        let (at, weights) = weight(1, 1, 2, true, true);
+        assert!(sum.add(at, weights));
+        let cut = sum.take();
+        assert_eq!(cut.lines_before, [(at, 3)]);
+        assert_eq!((cut.sequence, cut.complete), (6, true));
+    }
+
+    #[test]
+    fn what_lies_behind_a_gap_is_left_out() {
+        let mut sum = Sum::new(CutStart { sequence: 1, from: Position::default(), lines: 0, segments: 1 });
+        let (epoch, weights) = weight(0, 1, 7, true, false);
+        assert!(!sum.add(epoch, weights));
+        assert_eq!(sum.cut.next, Position::default());
+    }
+}

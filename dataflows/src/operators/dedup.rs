@@ -1,0 +1,61 @@
+//! Answers which keys are seen for the first time.
+//!
+//! Route: by the key's bin, so one worker sees every question about a key. State: one [`KeySet`], about 22 bytes a key.
+//! Frontier: an epoch's questions wait until no earlier one can come, then they are answered in input order; what is
+//! first is decided by position, never by arrival. What the lake knows comes in under epoch 0, before all else.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use ct_model::Key;
+use timely::dataflow::StreamVec;
+use timely::dataflow::channels::pact::Exchange;
+use timely::dataflow::operators::Capability;
+use timely::dataflow::operators::generic::Operator;
+
+use super::VecBuilder;
+use crate::epoch::Epoch;
+use crate::known::KeySet;
+use crate::meter::Meter;
+use crate::records::{Answer, KeyQuestion};
+
+pub fn dedup<'s>(
+    questions: StreamVec<'s, Epoch, KeyQuestion>,
+    known: StreamVec<'s, Epoch, Key>,
+    meter: Arc<Meter>,
+) -> StreamVec<'s, Epoch, Answer> {
+    let route = Exchange::new(|question: &KeyQuestion| u64::from(question.key.bin()));
+    let route_known = Exchange::new(|key: &Key| u64::from(key.bin()));
+    questions.binary_frontier::<_, VecBuilder<Answer>, _, _, _, _>(known, route, route_known, "dedup", |initial, _info| {
+        drop(initial);
+        let mut set = KeySet::default();
+        let mut open: BTreeMap<Epoch, (Capability<Epoch>, Vec<KeyQuestion>)> = BTreeMap::new();
+        move |(questions, frontier), (known, known_frontier), output| {
+            let before = (set.len(), set.bytes());
+            known.for_each(|_, keys| {
+                for key in keys.drain(..) {
+                    set.insert(key);
+                }
+            });
+            questions.for_each(|capability, questions| {
+                let Some(capability) = capability.retain_least(output.output_index()) else { return };
+                let epoch = *capability.time();
+                open.entry(epoch).or_insert_with(|| (capability, Vec::new())).1.append(questions);
+            });
+            while let Some(first) = open.first_entry() {
+                if frontier.less_equal(first.key()) || known_frontier.less_equal(first.key()) {
+                    break;
+                }
+                let (capability, mut questions) = first.remove();
+                questions.sort_by_key(|question| question.ordinal);
+                let first_sightings = questions.into_iter().filter(|question| set.insert(question.key));
+                output.session(&capability).give_iterator(first_sightings.map(|question| Answer {
+                    ordinal: question.ordinal,
+                    to: question.from,
+                    news: question.news,
+                }));
+            }
+            meter.known(before, (set.len(), set.bytes()));
+        }
+    })
+}

@@ -1,0 +1,69 @@
+//! Answers which entries are seen for the first time, and where two certificates stand at one index.
+//!
+//! Route: by the bin of log and page, so one worker sees every certificate at an index. State: one [`EntrySet`], about 4
+//! bytes an entry of a log that is read without gaps. Frontier: as `dedup`.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use ct_model::EntryPlace;
+use timely::dataflow::StreamVec;
+use timely::dataflow::channels::pact::Exchange;
+use timely::dataflow::operators::Capability;
+use timely::dataflow::operators::generic::Operator;
+
+use super::VecBuilder;
+use crate::epoch::Epoch;
+use crate::known::{EntrySet, Sight};
+use crate::meter::Meter;
+use crate::records::{Answer, EntryQuestion, News};
+
+pub fn entries<'s>(
+    questions: StreamVec<'s, Epoch, EntryQuestion>,
+    known: StreamVec<'s, Epoch, (EntryPlace, u32)>,
+    meter: Arc<Meter>,
+) -> StreamVec<'s, Epoch, Answer> {
+    let route = Exchange::new(|question: &EntryQuestion| u64::from(question.place.bin()));
+    let route_known = Exchange::new(|(place, _): &(EntryPlace, u32)| u64::from(place.bin()));
+    questions.binary_frontier::<_, VecBuilder<Answer>, _, _, _, _>(
+        known,
+        route,
+        route_known,
+        "entries",
+        |initial, _info| {
+            drop(initial);
+            let mut set = EntrySet::default();
+            let mut open: BTreeMap<Epoch, (Capability<Epoch>, Vec<EntryQuestion>)> = BTreeMap::new();
+            move |(questions, frontier), (known, known_frontier), output| {
+                let before = (set.len(), set.bytes());
+                known.for_each(|_, entries| {
+                    for (place, tag) in entries.drain(..) {
+                        set.insert(place, tag);
+                    }
+                });
+                questions.for_each(|capability, questions| {
+                    let Some(capability) = capability.retain_least(output.output_index()) else { return };
+                    let epoch = *capability.time();
+                    open.entry(epoch).or_insert_with(|| (capability, Vec::new())).1.append(questions);
+                });
+                while let Some(first) = open.first_entry() {
+                    if frontier.less_equal(first.key()) || known_frontier.less_equal(first.key()) {
+                        break;
+                    }
+                    let (capability, mut questions) = first.remove();
+                    questions.sort_by_key(|question| question.ordinal);
+                    let mut session = output.session(&capability);
+                    for question in questions {
+                        let news = match set.insert(question.place, question.tag) {
+                            Sight::New => News::Entry,
+                            Sight::Conflict => News::Conflict,
+                            Sight::Repeat => continue,
+                        };
+                        session.give(Answer { ordinal: question.ordinal, to: question.from, news });
+                    }
+                }
+                meter.known(before, (set.len(), set.bytes()));
+            }
+        },
+    )
+}

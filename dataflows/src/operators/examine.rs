@@ -1,0 +1,62 @@
+//! Runs the modules over new certificates and over messages of names alone.
+//!
+//! Route: none. State: none; modules are pure functions. Frontier: holds nothing back. Findings that count only once,
+//! whatever shows them, leave by a second output as candidates.
+
+use std::sync::Arc;
+
+use ct_model::{Finding, Rows};
+use timely::dataflow::StreamVec;
+use timely::dataflow::channels::pact::Pipeline;
+use timely::dataflow::operators::generic::OutputBuilder;
+use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
+use timely::progress::operate::FrontierInterest;
+
+use crate::epoch::Epoch;
+use crate::modules::{Modules, Subject};
+use crate::records::{Candidate, Decoded, EpochRows};
+
+pub fn examine<'s>(
+    decoded: StreamVec<'s, Epoch, Decoded>,
+    modules: Arc<Modules>,
+) -> (StreamVec<'s, Epoch, EpochRows>, StreamVec<'s, Epoch, Candidate>) {
+    let mut builder = OperatorBuilder::new("examine".to_owned(), decoded.scope());
+    let mut input = builder.new_input(decoded, Pipeline);
+    builder.set_notify_for(0, FrontierInterest::Never);
+    let (rows_out, rows) = builder.new_output::<Vec<EpochRows>>();
+    let (candidates_out, candidates) = builder.new_output::<Vec<Candidate>>();
+    let (mut rows_out, mut candidates_out) = (OutputBuilder::from(rows_out), OutputBuilder::from(candidates_out));
+    builder.build(move |_capabilities| {
+        move |_frontiers| {
+            let (mut rows, mut candidates) = (rows_out.activate(), candidates_out.activate());
+            input.for_each_stamp(|capability, data| {
+                let (mut rows, mut candidates) = (rows.session(&capability), candidates.session(&capability));
+                for decoded in data.flat_map(|list| list.drain(..)) {
+                    let (epoch, once) = examine_epoch(decoded, &modules);
+                    rows.give(epoch);
+                    candidates.give_iterator(
+                        (0_u32..).zip(once).map(|(ordinal, finding)| Candidate { finding, ordinal }),
+                    );
+                }
+            });
+        }
+    });
+    (rows, candidates)
+}
+
+/// The rows of an epoch, and the findings that count only if nothing before has them.
+pub fn examine_epoch(decoded: Decoded, modules: &Modules) -> (EpochRows, Vec<Finding>) {
+    let Decoded { certificates, entries, rejected, names, tail } = decoded;
+    let mut findings = Vec::new();
+    let mut records = Vec::with_capacity(certificates.len());
+    for subject in certificates {
+        modules.examine(&Subject::certificate(&subject.record, &subject.odd_names), &mut findings);
+        records.push(subject.record);
+    }
+    for names in &names {
+        let subject = Subject { odd_names: &names.odd, ips: &names.ips, ..Subject::names_only(&names.names) };
+        modules.examine(&subject, &mut findings);
+    }
+    let (once, findings) = findings.into_iter().partition(|finding| finding.once);
+    (EpochRows { rows: Rows { certificates: records, entries, findings, rejected }, tail: Some(tail) }, once)
+}

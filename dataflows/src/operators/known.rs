@@ -1,0 +1,58 @@
+//! Feeds what the lake knows already into the sets that need it, before any input.
+//!
+//! Frontier: holds epoch 0 until the worker's share is read; nothing of a later epoch is settled before.
+
+use timely::dataflow::operators::generic::OutputBuilder;
+use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
+use timely::dataflow::{Scope, StreamVec};
+
+use ct_model::{EntryPlace, Key};
+
+use crate::epoch::Epoch;
+use crate::ports::{KnownRows, Poll};
+use crate::records::Known;
+
+/// Known keys, known entries, and known findings, for the three sets.
+pub struct KnownStreams<'s> {
+    pub keys: StreamVec<'s, Epoch, Key>,
+    pub entries: StreamVec<'s, Epoch, (EntryPlace, u32)>,
+    pub findings: StreamVec<'s, Epoch, Key>,
+}
+
+pub fn known<'s, K: KnownRows + 'static>(scope: Scope<'s, Epoch>, mut rows: K) -> KnownStreams<'s> {
+    let mut builder = OperatorBuilder::new("known".to_owned(), scope);
+    let info = builder.operator_info();
+    let (keys_out, keys) = builder.new_output::<Vec<Key>>();
+    let (entries_out, entries) = builder.new_output::<Vec<(EntryPlace, u32)>>();
+    let (findings_out, findings) = builder.new_output::<Vec<Key>>();
+    let (mut keys_out, mut entries_out, mut findings_out) =
+        (OutputBuilder::from(keys_out), OutputBuilder::from(entries_out), OutputBuilder::from(findings_out));
+    rows.wake_by(scope.worker().sync_activator_for(info.address.to_vec()));
+    let activator = scope.activator_for(info.address);
+    builder.build(move |capabilities| {
+        let mut held = Some(capabilities);
+        move |_frontiers| {
+            let Some(capabilities) = held.as_ref() else { return };
+            match rows.poll() {
+                Poll::Ready(batch) => {
+                    let (mut keys, mut entries, mut findings) =
+                        (keys_out.activate(), entries_out.activate(), findings_out.activate());
+                    let mut keys = keys.session(&capabilities[0]);
+                    let mut entries = entries.session(&capabilities[1]);
+                    let mut findings = findings.session(&capabilities[2]);
+                    for row in batch {
+                        match row {
+                            Known::Key(key) => keys.give(key),
+                            Known::Entry { place, tag } => entries.give((place, tag)),
+                            Known::Finding(key) => findings.give(key),
+                        }
+                    }
+                    activator.activate();
+                }
+                Poll::Pending => {}
+                Poll::End => held = None,
+            }
+        }
+    });
+    KnownStreams { keys, entries, findings }
+}

@@ -1,0 +1,69 @@
+//! Keeps the first of each finding that is reported once.
+//!
+//! Route: by the finding's bin. State: one [`KeySet`]. Frontier: as `dedup`; the finding that comes first in the input
+//! stays, on the worker that holds its bin.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use ct_model::{Key, Rows};
+use timely::dataflow::StreamVec;
+use timely::dataflow::channels::pact::Exchange;
+use timely::dataflow::operators::Capability;
+use timely::dataflow::operators::generic::Operator;
+
+use super::VecBuilder;
+use crate::epoch::Epoch;
+use crate::known::KeySet;
+use crate::meter::Meter;
+use crate::records::{Candidate, EpochRows};
+
+pub fn once<'s>(
+    candidates: StreamVec<'s, Epoch, Candidate>,
+    known: StreamVec<'s, Epoch, Key>,
+    meter: Arc<Meter>,
+) -> StreamVec<'s, Epoch, EpochRows> {
+    let route = Exchange::new(|candidate: &Candidate| u64::from(Key::finding(&candidate.finding.id).bin()));
+    let route_known = Exchange::new(|key: &Key| u64::from(key.bin()));
+    candidates.binary_frontier::<_, VecBuilder<EpochRows>, _, _, _, _>(
+        known,
+        route,
+        route_known,
+        "once",
+        |initial, _info| {
+            drop(initial);
+            let mut set = KeySet::default();
+            let mut open: BTreeMap<Epoch, (Capability<Epoch>, Vec<Candidate>)> = BTreeMap::new();
+            move |(candidates, frontier), (known, known_frontier), output| {
+                let before = (set.len(), set.bytes());
+                known.for_each(|_, keys| {
+                    for key in keys.drain(..) {
+                        set.insert(key);
+                    }
+                });
+                candidates.for_each(|capability, candidates| {
+                    let Some(capability) = capability.retain_least(output.output_index()) else { return };
+                    let epoch = *capability.time();
+                    open.entry(epoch).or_insert_with(|| (capability, Vec::new())).1.append(candidates);
+                });
+                while let Some(first) = open.first_entry() {
+                    if frontier.less_equal(first.key()) || known_frontier.less_equal(first.key()) {
+                        break;
+                    }
+                    let (capability, mut candidates) = first.remove();
+                    candidates.sort_by_key(|candidate| candidate.ordinal);
+                    let findings: Vec<_> = candidates
+                        .into_iter()
+                        .map(|candidate| candidate.finding)
+                        .filter(|finding| set.insert(Key::finding(&finding.id)))
+                        .collect();
+                    if !findings.is_empty() {
+                        let rows = Rows { findings, ..Rows::default() };
+                        output.session(&capability).give(EpochRows { rows, tail: None });
+                    }
+                }
+                meter.known(before, (set.len(), set.bytes()));
+            }
+        },
+    )
+}

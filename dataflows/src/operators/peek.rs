@@ -1,0 +1,143 @@
+//! Reads the messages of a block as far as identity needs it.
+//!
+//! Route: none; messages stay where they were read. State: the reader's log names. Frontier: holds nothing back. Three
+//! outputs: the items of the epoch, to wait for their answers; a question for each thing that may be new; and a
+//! question for each entry.
+
+use std::sync::Arc;
+
+use ct_model::message::{Message, Reader, Reason, Unusable};
+use ct_model::name::{self, NameSource, Names};
+use ct_model::{Key, Rejected};
+use timely::dataflow::StreamVec;
+use timely::dataflow::channels::pact::Pipeline;
+use timely::dataflow::operators::generic::OutputBuilder;
+use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
+use timely::progress::operate::FrontierInterest;
+
+use crate::epoch::Epoch;
+use crate::meter::Meter;
+use crate::records::{Block, EntryQuestion, Item, KeyQuestion, News, Overlong, Peeked, Tail};
+
+pub struct PeekStreams<'s> {
+    pub peeked: StreamVec<'s, Epoch, Peeked>,
+    pub keys: StreamVec<'s, Epoch, KeyQuestion>,
+    pub entries: StreamVec<'s, Epoch, EntryQuestion>,
+}
+
+pub fn peek<'s>(blocks: StreamVec<'s, Epoch, Block>, feed: Arc<str>, meter: Arc<Meter>) -> PeekStreams<'s> {
+    let scope = blocks.scope();
+    let worker = u32::try_from(scope.index()).expect("workers are counted in 32 bits");
+    let mut builder = OperatorBuilder::new("peek".to_owned(), scope);
+    let mut input = builder.new_input(blocks, Pipeline);
+    builder.set_notify_for(0, FrontierInterest::Never);
+    let (peeked_out, peeked) = builder.new_output::<Vec<Peeked>>();
+    let (keys_out, keys) = builder.new_output::<Vec<KeyQuestion>>();
+    let (entries_out, entries) = builder.new_output::<Vec<EntryQuestion>>();
+    let (mut peeked_out, mut keys_out, mut entries_out) =
+        (OutputBuilder::from(peeked_out), OutputBuilder::from(keys_out), OutputBuilder::from(entries_out));
+    builder.build(move |_capabilities| {
+        let mut reader = Reader::default();
+        move |_frontiers| {
+            let (mut peeked, mut keys, mut entries) =
+                (peeked_out.activate(), keys_out.activate(), entries_out.activate());
+            input.for_each_stamp(|capability, data| {
+                let (mut peeked, mut keys, mut entries) =
+                    (peeked.session(&capability), keys.session(&capability), entries.session(&capability));
+                for block in data.flat_map(|blocks| blocks.drain(..)) {
+                    let epoch = read_block(&mut reader, block, &feed);
+                    meter.read_block(epoch.tail.counts.messages, epoch.tail.counts.bytes);
+                    for (ordinal, item) in (0_u32..).zip(&epoch.items) {
+                        ask(item, ordinal, worker, |question| keys.give(question), |question| entries.give(question));
+                    }
+                    peeked.give(epoch);
+                }
+            });
+        }
+    });
+    PeekStreams { peeked, keys, entries }
+}
+
+/// What must be known of an item before it can become rows.
+fn ask(
+    item: &Item,
+    ordinal: u32,
+    from: u32,
+    mut key: impl FnMut(KeyQuestion),
+    mut entry: impl FnMut(EntryQuestion),
+) {
+    match item {
+        Item::Sighting(sighting) => {
+            key(KeyQuestion { key: sighting.id.key(), ordinal, from, news: News::Certificate });
+            match sighting.place() {
+                Some(place) => entry(EntryQuestion { place, tag: sighting.id.tag(), ordinal, from }),
+                None => key(KeyQuestion { key: sighting.unplaced_key(), ordinal, from, news: News::Entry }),
+            }
+        }
+        Item::Rejected(row) => {
+            let key_of_row = Key::rejected(&row.feed, &row.segment, row.offset, &row.raw);
+            key(KeyQuestion { key: key_of_row, ordinal, from, news: News::Rejected });
+        }
+        Item::Names(_) => {}
+    }
+}
+
+/// The messages of a block in order. Lines of rejected rows are counted from the start of the block, from 1; where the
+/// block stands in its segment is known only when all before it are read.
+pub fn read_block(reader: &mut Reader, block: Block, feed: &Arc<str>) -> Peeked {
+    let Block { position, segment_name, offset, text, lines, overlong, last, broken } = block;
+    let mut tail = Tail { position, lines, last, ..Tail::default() };
+    tail.counts.bytes = text.len() as u64;
+    tail.counts.unreadable = u64::from(broken.is_some());
+    tail.broken = broken.map(|why| (segment_name.to_string(), why));
+    let mut items = Vec::with_capacity(text.len() / 4_096);
+
+    let reject = |tail: &mut Tail, line: u64, offset: u64, raw: &[u8], unusable: Unusable| {
+        tail.counts.rejected += 1;
+        *tail.counts.rejected_by_reason.entry(unusable.reason.as_str().to_owned()).or_default() += 1;
+        Item::Rejected(Rejected {
+            feed: feed.clone(),
+            segment: segment_name.clone(),
+            line,
+            offset,
+            reason: unusable.reason.as_str(),
+            detail: unusable.detail,
+            seen: unusable.seen,
+            raw: raw[..raw.len().min(Rejected::RAW_BYTES_MAX)].into(),
+        })
+    };
+    let mut read_names = Names::default();
+    let (mut line, mut at) = (0, offset);
+    for message in text.split_inclusive(|byte| *byte == b'\n') {
+        line += 1;
+        let start = at;
+        at += message.len() as u64;
+        let message = message.trim_ascii();
+        if message.is_empty() {
+            continue;
+        }
+        tail.counts.messages += 1;
+        match reader.read(message) {
+            Ok(Message::Sighting(sighting)) => {
+                tail.counts.wrong_claims += u64::from(sighting.wrong_claim);
+                items.push(Item::Sighting(sighting));
+            }
+            Ok(Message::Names(names)) => {
+                tail.counts.names_only += 1;
+                tail.counts.names += names.len() as u64;
+                names.iter().for_each(|name| name::readings(name.as_bytes(), NameSource::San, &mut read_names));
+                items.push(Item::Names(read_names.take()));
+            }
+            Ok(Message::Heartbeat) => tail.counts.heartbeats += 1,
+            Ok(Message::Other) => tail.counts.other += 1,
+            Err(unusable) => items.push(reject(&mut tail, line, start, message, unusable)),
+        }
+    }
+    if let Some(Overlong { offset, head }) = overlong {
+        tail.counts.messages += 1;
+        let detail = "longer than a message may be".into();
+        let unusable = Unusable { reason: Reason::TooLong, detail, seen: None };
+        items.push(reject(&mut tail, line + 1, offset, &head, unusable));
+    }
+    Peeked { items, tail }
+}

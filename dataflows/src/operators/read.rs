@@ -1,0 +1,73 @@
+//! Reads a worker's blocks, each under its own epoch.
+//!
+//! Frontier: holds the epoch of the worker's next block, and none after its last. Back-pressure: a block is taken only
+//! while fewer than `epochs_inflight` of this worker's epochs are unsettled and no more than `cuts_inflight` cuts wait
+//! to be published; then the blocks' own bounded queue stops the reader.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use timely::dataflow::operators::generic::operator::source;
+use timely::dataflow::operators::probe::Handle as ProbeHandle;
+use timely::dataflow::{Scope, StreamVec};
+
+use super::VecBuilder;
+use super::stage::CutsWaiting;
+use crate::epoch::{Epoch, Position};
+use crate::ports::{Blocks, Poll};
+use crate::records::Block;
+
+/// How far reading may run ahead of settling and publishing.
+pub struct Brake {
+    /// Passes an epoch when its rows are known.
+    pub settled: ProbeHandle<Epoch>,
+    pub epochs_inflight: usize,
+    /// Passes a cut's epoch when it is durable and visible.
+    pub published: ProbeHandle<Epoch>,
+    pub cuts: CutsWaiting,
+    pub cuts_inflight: usize,
+}
+
+/// How soon a stopped reader looks again whether it may go on.
+const BRAKED: Duration = Duration::from_micros(500);
+
+pub fn read<'s, B: Blocks + 'static>(
+    scope: Scope<'s, Epoch>,
+    mut blocks: B,
+    from: Position,
+    brake: Brake,
+) -> StreamVec<'s, Epoch, Block> {
+    source::<_, VecBuilder<Block>, _, _>(scope, "read", move |capability, info| {
+        blocks.wake_by(scope.worker().sync_activator_for(info.address.to_vec()));
+        let activator = scope.activator_for(info.address);
+        let mut held = Some(capability.delayed(&from.epoch()));
+        let mut unsettled: VecDeque<Epoch> = VecDeque::new();
+        move |output| {
+            let Some(capability) = held.as_mut() else { return };
+            while unsettled.front().is_some_and(|epoch| !brake.settled.less_equal(epoch)) {
+                unsettled.pop_front();
+            }
+            let mut cuts = brake.cuts.borrow_mut();
+            while cuts.front().is_some_and(|epoch| !brake.published.less_equal(epoch)) {
+                cuts.pop_front();
+            }
+            if unsettled.len() >= brake.epochs_inflight || cuts.len() > brake.cuts_inflight {
+                activator.activate_after(BRAKED);
+                return;
+            }
+            match blocks.poll() {
+                Poll::Ready(block) => {
+                    let epoch = block.position.epoch();
+                    let next = block.position.next(false).epoch();
+                    capability.downgrade(&epoch);
+                    unsettled.push_back(epoch);
+                    output.session(&*capability).give(block);
+                    capability.downgrade(&next);
+                    activator.activate();
+                }
+                Poll::Pending => {}
+                Poll::End => held = None,
+            }
+        }
+    })
+}

@@ -1,0 +1,130 @@
+//! Joins an epoch's items with the answers to its questions.
+//!
+//! Route: answers go back to the worker that asked. State: the items of open epochs, which the reader's brake bounds.
+//! Frontier: an epoch is settled when neither of its inputs can bring more. Everything that is not a first sighting
+//! ends here.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use ct_model::EntryRecord;
+use ct_model::IdKind;
+use ct_model::message::Sighting;
+use timely::dataflow::StreamVec;
+use timely::dataflow::channels::pact::{Exchange, Pipeline};
+use timely::dataflow::operators::Capability;
+use timely::dataflow::operators::generic::Operator;
+
+use super::VecBuilder;
+use crate::epoch::Epoch;
+use crate::meter::Meter;
+use crate::records::{Answer, Item, News, Peeked, Settled};
+
+pub fn settle<'s>(
+    peeked: StreamVec<'s, Epoch, Peeked>,
+    answers: StreamVec<'s, Epoch, Answer>,
+    feed: Arc<str>,
+    meter: Arc<Meter>,
+) -> StreamVec<'s, Epoch, Settled> {
+    let route = Exchange::new(|answer: &Answer| u64::from(answer.to));
+    peeked.binary_frontier::<_, VecBuilder<Settled>, _, _, _, _>(
+        answers,
+        Pipeline,
+        route,
+        "settle",
+        |initial, _info| {
+            drop(initial);
+            let mut open: BTreeMap<Epoch, (Capability<Epoch>, Vec<Peeked>)> = BTreeMap::new();
+            let mut answered: BTreeMap<Epoch, Vec<Answer>> = BTreeMap::new();
+            move |(peeked, frontier), (answers, answers_frontier), output| {
+                peeked.for_each(|capability, peeked| {
+                    let Some(capability) = capability.retain_least(output.output_index()) else { return };
+                    let epoch = *capability.time();
+                    open.entry(epoch).or_insert_with(|| (capability, Vec::new())).1.append(peeked);
+                });
+                answers.for_each(|capability, answers| {
+                    let Some(&epoch) = capability.least() else { return };
+                    answered.entry(epoch).or_default().append(answers);
+                });
+                while let Some(first) = open.first_entry() {
+                    if frontier.less_equal(first.key()) || answers_frontier.less_equal(first.key()) {
+                        break;
+                    }
+                    let (epoch, (capability, peeked)) = first.remove_entry();
+                    let answers = answered.remove(&epoch).unwrap_or_default();
+                    let mut session = output.session(&capability);
+                    // An epoch is one chunk, read by one worker: there is one item list in it.
+                    for peeked in peeked {
+                        let settled = settle_epoch(peeked, &answers, &feed);
+                        meter.settled(settled.certificates.len() as u64);
+                        session.give(settled);
+                    }
+                }
+            }
+        },
+    )
+}
+
+/// What an item's answers add up to.
+#[derive(Clone, Copy, Default)]
+struct Verdict {
+    certificate: bool,
+    entry: bool,
+    conflict: bool,
+    rejected: bool,
+}
+
+pub fn settle_epoch(peeked: Peeked, answers: &[Answer], feed: &Arc<str>) -> Settled {
+    let Peeked { items, tail } = peeked;
+    let mut verdicts = vec![Verdict::default(); items.len()];
+    for answer in answers {
+        let verdict = &mut verdicts[answer.ordinal as usize];
+        match answer.news {
+            News::Certificate => verdict.certificate = true,
+            News::Entry => verdict.entry = true,
+            News::Conflict => (verdict.entry, verdict.conflict) = (true, true),
+            News::Rejected => verdict.rejected = true,
+        }
+    }
+    let mut settled = Settled { tail, ..Settled::default() };
+    let counts = &mut settled.tail.counts;
+    for (item, verdict) in items.into_iter().zip(verdicts) {
+        match item {
+            Item::Sighting(sighting) => {
+                if verdict.entry {
+                    counts.entries += 1;
+                    counts.conflicts += u64::from(verdict.conflict);
+                    counts.known += u64::from(!verdict.certificate);
+                    settled.entries.push(entry(&sighting, feed));
+                } else {
+                    counts.redelivered += 1;
+                }
+                if verdict.certificate {
+                    counts.certificates += 1;
+                    settled.certificates.push(sighting);
+                }
+            }
+            Item::Rejected(row) if verdict.rejected => settled.rejected.push(row),
+            Item::Rejected(_) => {}
+            Item::Names(names) => settled.names.push(names),
+        }
+    }
+    settled
+}
+
+fn entry(sighting: &Sighting, feed: &Arc<str>) -> EntryRecord {
+    let sha256 = match sighting.id.kind {
+        IdKind::Der | IdKind::Sha256 => sighting.id.bytes().try_into().ok(),
+        IdKind::Sha1 | IdKind::IssuerSerial | IdKind::Entry => None,
+    };
+    EntryRecord {
+        log: sighting.log.as_ref().map(|log| log.name.clone()),
+        log_index: sighting.index,
+        kind: sighting.kind,
+        id: sighting.id,
+        sha256,
+        submitted: sighting.submitted,
+        seen: sighting.seen,
+        feed: feed.clone(),
+    }
+}

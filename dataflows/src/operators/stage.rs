@@ -1,0 +1,92 @@
+//! Gathers rows and hands them over at each cut.
+//!
+//! Route: none; cuts are broadcast. State: the rows since the last cut, which the cut rule bounds, and the reader's
+//! brake counts how many cuts wait. Frontier: a cut's epoch is held until its parts are durable where no reader looks.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, VecDeque};
+use std::rc::Rc;
+
+use ct_model::Rows;
+use serde::{Deserialize, Serialize};
+use timely::ExchangeData;
+use timely::dataflow::StreamVec;
+use timely::dataflow::channels::pact::Pipeline;
+use timely::dataflow::operators::Capability;
+use timely::dataflow::operators::generic::Operator;
+
+use super::VecBuilder;
+use crate::epoch::Epoch;
+use crate::ports;
+use crate::records::Cut;
+
+/// A part of a cut, staged.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Staged<Part> {
+    pub sequence: u64,
+    pub part: Part,
+}
+
+/// Epochs of the cuts that a worker has seen and nobody has published yet.
+pub type CutsWaiting = Rc<RefCell<VecDeque<Epoch>>>;
+
+pub fn stage<'s, Part: ExchangeData, S: ports::Stage<Part> + 'static>(
+    rows: StreamVec<'s, Epoch, Rows>,
+    cuts: StreamVec<'s, Epoch, Cut>,
+    mut stage: S,
+    waiting: CutsWaiting,
+) -> StreamVec<'s, Epoch, Staged<Part>> {
+    let scope = rows.scope();
+    rows.binary_frontier::<_, VecBuilder<Staged<Part>>, _, _, _, _>(
+        cuts,
+        Pipeline,
+        Pipeline,
+        "stage",
+        move |initial, info| {
+            drop(initial);
+            stage.wake_by(scope.worker().sync_activator_for(info.address.to_vec()));
+            let mut gathered: BTreeMap<Epoch, Rows> = BTreeMap::new();
+            let mut decided: VecDeque<(Capability<Epoch>, Cut)> = VecDeque::new();
+            let mut writing: VecDeque<(Capability<Epoch>, u64)> = VecDeque::new();
+            move |(rows, rows_frontier), (cuts, _), output| {
+                rows.for_each(|capability, rows| {
+                    let Some(&epoch) = capability.least() else { return };
+                    let gathered = gathered.entry(epoch).or_default();
+                    rows.iter_mut().for_each(|rows| gathered.append(rows));
+                });
+                cuts.for_each(|capability, cuts| {
+                    for cut in cuts.drain(..) {
+                        let Some(capability) = capability.retain_least(output.output_index()) else { return };
+                        waiting.borrow_mut().push_back(cut.epoch);
+                        decided.push_back((capability, cut));
+                    }
+                });
+                while decided.front().is_some_and(|(_, cut)| !rows_frontier.less_equal(&cut.epoch)) {
+                    let (capability, cut) = decided.pop_front().expect("it has a front");
+                    let later = gathered.split_off(&(cut.epoch + 1));
+                    let rows = number_lines(std::mem::replace(&mut gathered, later), &cut);
+                    stage.submit(cut.sequence, rows);
+                    writing.push_back((capability, cut.sequence));
+                }
+                while let Some((sequence, parts)) = stage.poll() {
+                    let (capability, submitted) = writing.pop_front().expect("what is durable was submitted");
+                    assert_eq!(sequence, submitted, "parts become durable in the order of their cuts");
+                    let parts = parts.into_iter().map(|part| Staged { sequence, part });
+                    output.session(&capability).give_iterator(parts);
+                }
+            }
+        },
+    )
+}
+
+/// All rows of a cut, with lines of rejected rows counted from the start of their segments.
+fn number_lines(gathered: BTreeMap<Epoch, Rows>, cut: &Cut) -> Rows {
+    let lines_before: BTreeMap<u64, u64> = cut.lines_before.iter().copied().collect();
+    let mut all = Rows::default();
+    for (epoch, mut rows) in gathered {
+        let before = lines_before.get(&epoch).copied().unwrap_or_default();
+        rows.rejected.iter_mut().for_each(|row| row.line += before);
+        all.append(&mut rows);
+    }
+    all
+}

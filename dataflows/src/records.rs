@@ -1,0 +1,188 @@
+//! What flows between operators.
+//!
+//! Certificates never cross from one worker to another: they wait where they were read, and only keys, answers and
+//! names of files are exchanged. Those are the types with `Serialize`.
+
+use std::sync::Arc;
+
+use ct_model::message::Sighting;
+use ct_model::name::NameLists;
+use ct_model::{CertRecord, Counts, EntryPlace, EntryRecord, Finding, Key, Rejected, Rows};
+use serde::{Deserialize, Serialize};
+
+use crate::epoch::Position;
+
+/// One chunk of a segment: an epoch's input.
+#[derive(Clone, Debug, Default)]
+pub struct Block {
+    pub position: Position,
+    pub segment_name: Arc<str>,
+    /// Of `text`, in bytes from the start of the decompressed segment.
+    pub offset: u64,
+    /// Whole lines.
+    pub text: Vec<u8>,
+    /// Lines that start in this chunk, overlong ones included.
+    pub lines: u64,
+    /// The last line that starts in this chunk, if it is longer than a message may be.
+    pub overlong: Option<Overlong>,
+    /// The segment ends with this chunk.
+    pub last: bool,
+    /// Why the segment could not be read to its end.
+    pub broken: Option<String>,
+}
+
+/// A line that is not in the block's text because of its length.
+#[derive(Clone, Debug)]
+pub struct Overlong {
+    /// In bytes from the start of the segment.
+    pub offset: u64,
+    /// The line's first 4 KiB.
+    pub head: Vec<u8>,
+}
+
+/// Something the lake holds already, read back when a job starts.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub enum Known {
+    /// A certificate, an entry without a place, or a rejected message.
+    Key(Key),
+    Entry { place: EntryPlace, tag: u32 },
+    /// A finding that is reported once.
+    Finding(Key),
+}
+
+/// "Is this key seen for the first time?", asked by worker `from` for item `ordinal` of an epoch.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub struct KeyQuestion {
+    pub key: Key,
+    pub ordinal: u32,
+    pub from: u32,
+    /// What the item is if the key is new.
+    pub news: News,
+}
+
+/// "Is this certificate seen here for the first time?"
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub struct EntryQuestion {
+    pub place: EntryPlace,
+    pub tag: u32,
+    pub ordinal: u32,
+    pub from: u32,
+}
+
+/// A yes; a no is not sent.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub struct Answer {
+    pub ordinal: u32,
+    pub to: u32,
+    pub news: News,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum News {
+    Certificate,
+    Entry,
+    /// An entry where another certificate stands already.
+    Conflict,
+    Rejected,
+}
+
+/// What a message of an epoch left to be settled, in input order.
+#[derive(Debug)]
+pub enum Item {
+    Sighting(Sighting),
+    Rejected(Rejected),
+    Names(NameLists),
+}
+
+/// An epoch, read.
+#[derive(Debug, Default)]
+pub struct Peeked {
+    pub items: Vec<Item>,
+    pub tail: Tail,
+}
+
+/// What is known of an epoch besides its rows.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Tail {
+    pub position: Position,
+    pub lines: u64,
+    pub last: bool,
+    /// The segment's name, and why it could not be read to its end.
+    pub broken: Option<(String, String)>,
+    pub counts: Counts,
+}
+
+/// An epoch whose first sightings are known.
+#[derive(Debug, Default)]
+pub struct Settled {
+    pub certificates: Vec<Sighting>,
+    pub entries: Vec<EntryRecord>,
+    pub rejected: Vec<Rejected>,
+    pub names: Vec<NameLists>,
+    pub tail: Tail,
+}
+
+/// An epoch whose certificates are parsed.
+#[derive(Debug, Default)]
+pub struct Decoded {
+    pub certificates: Vec<Subject>,
+    pub entries: Vec<EntryRecord>,
+    pub rejected: Vec<Rejected>,
+    pub names: Vec<NameLists>,
+    pub tail: Tail,
+}
+
+/// A certificate and the readings of its names that are no plain names.
+#[derive(Debug)]
+pub struct Subject {
+    pub record: CertRecord,
+    pub odd_names: Vec<Box<str>>,
+}
+
+/// A finding that counts only if nothing before it has its id.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Candidate {
+    pub finding: Finding,
+    /// Position among the candidates of its epoch.
+    pub ordinal: u32,
+}
+
+/// Rows of an epoch, and its tail where they are the epoch's own (and not findings that came later).
+#[derive(Debug, Default)]
+pub struct EpochRows {
+    pub rows: Rows,
+    pub tail: Option<Tail>,
+}
+
+/// What the committer must know of an epoch's rows.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Weight {
+    /// Memory the rows take.
+    pub bytes: u64,
+    pub newest_seen: Option<i64>,
+    /// Rejected rows are among them, so the lines before this epoch must be known.
+    pub numbered: bool,
+    /// Of the rows; what the messages were is in the tail.
+    pub counts: Counts,
+    pub tail: Option<Tail>,
+}
+
+/// A decision to publish everything up to an epoch.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Cut {
+    /// Number of the manifest to come.
+    pub sequence: u64,
+    /// The last epoch in it.
+    pub epoch: u64,
+    /// Where the input continues.
+    pub next: Position,
+    /// Lines of that segment before that position.
+    pub lines: u64,
+    /// The input ends here.
+    pub complete: bool,
+    pub counts: Counts,
+    pub newest_seen: Option<i64>,
+    pub broken: Vec<(String, String)>,
+    /// For epochs with rejected rows: how many lines of the segment come before.
+    pub lines_before: Vec<(u64, u64)>,
+}

@@ -1,0 +1,1 @@
+"""Black-box checks of the program, run by scripts/acceptance."""

@@ -1,0 +1,54 @@
+//! Finds out, before any work, whether this job can write to the lake, and keeps other jobs off a local one.
+
+use std::fs::{File, TryLockError};
+
+use bytes::Bytes;
+use object_store::PutMode;
+
+use super::Lake;
+use crate::error::SinkError;
+
+/// Written once into every lake, to see whether the store keeps the promise that commits rest on.
+const PROBE: &str = "_ct/probe";
+const LOCK: &str = "_ct/lock";
+
+/// The right to write to a local lake. It ends when this is dropped, and with the process at the latest.
+#[derive(Debug)]
+pub struct Lock {
+    _file: File,
+}
+
+impl Lake {
+    /// Makes sure that the lake can be written to, and locks it where it is local.
+    ///
+    /// Remote lakes have no lock: there the manifests decide who goes on. An error that
+    /// [is fenced](SinkError::is_fenced) means that another job is at work.
+    pub fn lock(&self) -> Result<Option<Lock>, SinkError> {
+        let refuse = |error| SinkError::NotWritable { url: self.store.url().to_owned(), source: Box::new(error) };
+        self.probe().map_err(refuse)?;
+        let Some(folder) = self.store.local() else { return Ok(None) };
+        let path = folder.join(LOCK);
+        let failed = |source| SinkError::File { action: "locking", path: path.clone(), source };
+        // Not truncated: an open lock file has no content to lose, and none to win.
+        let file = File::options().create(true).truncate(false).write(true).open(&path);
+        let file = file.map_err(|source| refuse(failed(source)))?;
+        match file.try_lock() {
+            Ok(()) => Ok(Some(Lock { _file: file })),
+            Err(TryLockError::WouldBlock) => Err(SinkError::Locked { path }),
+            Err(TryLockError::Error(source)) => Err(failed(source)),
+        }
+    }
+
+    /// A store that lets two writers create one object cannot hold manifests.
+    fn probe(&self) -> Result<(), SinkError> {
+        for _ in 0..2 {
+            match self.store.put("writing", PROBE, Bytes::new(), PutMode::Create) {
+                Ok(()) => {}
+                Err(SinkError::Store { source: object_store::Error::AlreadyExists { .. }, .. }) => return Ok(()),
+                Err(error) => return Err(error),
+            }
+        }
+        let why = "this store overwrites objects when asked to create them (no put-if-absent): use another one";
+        Err(SinkError::Url { url: self.store.url().to_owned(), why: why.to_owned() })
+    }
+}

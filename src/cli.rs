@@ -1,0 +1,203 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::generate::GenerateArgs;
+
+const AFTER_HELP: &str = "\
+Exit codes: 0 done; 1 failed while running; 2 bad usage or configuration; 3 an input could not be read to its end
+(what was read is published); 4 another job owns the lake.
+
+Results go to stdout, logs and progress to stderr. A flag wins over the configuration file.";
+
+/// Certificate Transparency as a sharded dataflow: every certificate once, in Parquet and in hot state.
+#[derive(Debug, Parser)]
+#[command(name = "ct-stream", version, after_help = AFTER_HELP, max_term_width = 100)]
+pub struct Cli {
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Read archived segments into the lake
+    Replay(ReplayArgs),
+    /// Prove the lake against its manifests: files, bytes, SHA-256, rows, duplicates
+    Verify(VerifyArgs),
+    /// Read the configuration and say what would run
+    Check(CheckArgs),
+    /// Look into hot state
+    Hot(HotArgs),
+    /// List the modules and their options
+    Modules(ModulesArgs),
+    /// Make a stream of CertStream messages to try things with
+    Generate(GenerateArgs),
+    /// One process of a cluster, started by the supervisor
+    #[command(hide = true)]
+    Worker(WorkerArgs),
+}
+
+#[derive(Clone, Debug, Args)]
+pub struct CommonArgs {
+    /// Configuration file (TOML, `${NAME}` and `${NAME:-default}` stand for environment variables)
+    #[arg(short, long, value_name = "FILE", env = "CT_STREAM_CONFIG", global = true)]
+    pub config: Option<PathBuf>,
+    /// The lake: a path, file://, s3://, gs:// or az:// [default: ./lake]
+    #[arg(long, value_name = "URL", env = "CT_STREAM_LAKE", global = true)]
+    pub lake: Option<String>,
+    /// Hot state: redis://…, rediss://…, redis+unix://…, `embedded` or `none` [default: embedded]
+    #[arg(long, value_name = "URL", env = "CT_STREAM_HOT", hide_env_values = true, global = true)]
+    pub hot: Option<String>,
+    /// Least level that is logged [default: info]
+    #[arg(long, value_enum, value_name = "LEVEL", global = true)]
+    pub log_level: Option<LogLevel>,
+    /// Shape of log lines [default: text]
+    #[arg(long, value_enum, value_name = "FORMAT", global = true)]
+    pub log_format: Option<LogFormat>,
+}
+
+#[derive(Clone, Debug, Args)]
+pub struct JobArgs {
+    /// Processes of the cluster
+    #[arg(short = 'n', long, value_name = "N")]
+    pub processes: Option<usize>,
+    /// Timely workers in each process
+    #[arg(short = 'w', long, value_name = "W")]
+    pub workers: Option<usize>,
+    /// Start only this process of the cluster (0-based); needs --hostfile
+    #[arg(short = 'p', long, value_name = "I", requires = "hostfile")]
+    pub process: Option<usize>,
+    /// A line `host:port` for each process, in order
+    #[arg(long, value_name = "FILE", requires = "process")]
+    pub hostfile: Option<PathBuf>,
+    /// The secret that processes of one cluster share (with --hostfile)
+    #[arg(long, value_name = "FILE", env = "CT_STREAM_CLUSTER_SECRET_FILE")]
+    pub cluster_secret_file: Option<PathBuf>,
+    /// Modules to run, comma-separated [default: all]
+    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    pub modules: Option<Vec<String>>,
+}
+
+#[derive(Clone, Debug, Args)]
+pub struct ReplayArgs {
+    /// Files, directories, globs or object-store URLs; JSON lines, also in gzip or zstd
+    #[arg(required = true, value_name = "SEGMENT")]
+    pub segments: Vec<String>,
+    /// Name of the feed the segments come from [default: replay]
+    #[arg(long, value_name = "NAME")]
+    pub feed: Option<String>,
+    #[command(flatten)]
+    pub common: CommonArgs,
+    #[command(flatten)]
+    pub job: JobArgs,
+    /// Progress on stderr: a bar, lines, or nothing; `auto` is a bar on a terminal and lines elsewhere
+    #[arg(long, value_enum, default_value_t = Progress::Auto)]
+    pub progress: Progress,
+    /// The summary on stdout when the job ends
+    #[arg(long, value_enum, default_value_t = Summary::Text)]
+    pub summary: Summary,
+}
+
+#[derive(Clone, Debug, Args)]
+pub struct VerifyArgs {
+    #[command(flatten)]
+    pub common: CommonArgs,
+    /// What is printed: `text` names each fault and closes with a verdict, `json` is one object
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    pub format: Format,
+}
+
+#[derive(Clone, Debug, Args)]
+pub struct CheckArgs {
+    #[command(flatten)]
+    pub common: CommonArgs,
+    #[command(flatten)]
+    pub job: JobArgs,
+}
+
+#[derive(Clone, Debug, Args)]
+pub struct HotArgs {
+    #[command(subcommand)]
+    pub query: HotQuery,
+    #[command(flatten)]
+    pub common: CommonArgs,
+    /// How answers are printed
+    #[arg(long, value_enum, default_value_t = Format::Text, global = true)]
+    pub format: Format,
+}
+
+#[derive(Clone, Debug, Subcommand)]
+pub enum HotQuery {
+    /// One certificate by its SHA-256
+    Cert {
+        #[arg(value_name = "SHA256")]
+        sha256: String,
+    },
+    /// The newest certificates of a registered domain
+    Domain {
+        #[arg(value_name = "NAME")]
+        name: String,
+    },
+    /// The newest findings
+    Findings {
+        /// How many
+        #[arg(long, default_value_t = 20, value_name = "N")]
+        limit: usize,
+    },
+    /// Counters: totals, by module, by issuer, by hour
+    Stats,
+}
+
+#[derive(Clone, Debug, Args)]
+pub struct ModulesArgs {
+    /// How the list is printed
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    pub format: Format,
+}
+
+#[derive(Clone, Debug, Args)]
+pub struct WorkerArgs {
+    /// The plan the supervisor wrote
+    #[arg(long)]
+    pub plan: PathBuf,
+    #[arg(long)]
+    pub process: usize,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    Text,
+    Json,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Progress {
+    Auto,
+    Plain,
+    None,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Summary {
+    Text,
+    Json,
+    None,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogLevel {
+    Error,
+    Warn,
+    Info,
+    Debug,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    Text,
+    Json,
+}

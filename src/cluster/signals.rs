@@ -1,0 +1,38 @@
+//! SIGTERM and SIGINT: the first asks for a drain, the second for an end at once.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::flag;
+
+use super::exit::Exit;
+
+const ASKS_TO_STOP: [i32; 2] = [SIGTERM, SIGINT];
+
+/// A flag that each signal sets, for a supervisor: it takes the flag down again to see the second one.
+pub(crate) fn stop_flag() -> io::Result<Arc<AtomicBool>> {
+    let stop = Arc::new(AtomicBool::new(false));
+    for signal in ASKS_TO_STOP {
+        flag::register(signal, Arc::clone(&stop))?;
+    }
+    Ok(stop)
+}
+
+/// A flag that the first signal sets, for a job in one process: the second signal ends the process at once.
+pub(crate) fn stop_flag_or_exit() -> io::Result<Arc<AtomicBool>> {
+    let stop = Arc::new(AtomicBool::new(false));
+    for signal in ASKS_TO_STOP {
+        // Actions run in the order of their registration: the first signal must find the flag still down.
+        flag::register_conditional_shutdown(signal, Exit::Failed as i32, Arc::clone(&stop))?;
+        flag::register(signal, Arc::clone(&stop))?;
+    }
+    Ok(stop)
+}
+
+/// For a worker process: a service manager signals every process of the job, but only the supervisor can drain a
+/// cluster, so a worker leaves these two to it.
+pub(super) fn leave_to_supervisor() -> io::Result<()> {
+    stop_flag().map(drop)
+}

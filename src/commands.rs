@@ -1,0 +1,241 @@
+//! The commands that run no job: verify, check, hot, modules.
+
+use std::io::Write;
+
+use anyhow::{Context, Result};
+use ct_dataflows::modules::{MODULES, Modules, OptionKind};
+use ct_model::id;
+use ct_sinks::Store;
+use ct_sinks::hot::{HotRow, HotState, Stats};
+use ct_sinks::lake::{Lake, Verified};
+use serde_json::{Map, Value, json};
+use tokio::runtime::Runtime;
+
+use crate::cli::{CheckArgs, CommonArgs, Format, HotArgs, HotQuery, ModulesArgs, VerifyArgs};
+use crate::cluster::exit::Exit;
+use crate::config::Config;
+use crate::fail::Failure;
+use crate::job::{open_hot, runtime};
+use crate::summary::{self, grouped};
+use crate::telemetry;
+
+/// Prints a line for each fault of the lake; a lake with faults ends with exit code 1.
+pub fn verify(args: &VerifyArgs) -> Result<Exit, Failure> {
+    let (_runtime, config, lake) = open(&args.common)?;
+    let mut out = std::io::stdout().lock();
+    let mut faults = Vec::new();
+    let mut written = Ok(());
+    let verified = lake.verify(&mut |fault| {
+        if args.format == Format::Text && written.is_ok() {
+            written = writeln!(out, "{}", printable(&fault.to_string()));
+        }
+        faults.push(fault.to_string());
+    })?;
+    written.context("writing the report")?;
+    match args.format {
+        Format::Text if faults.is_empty() => {
+            writeln!(out, "{}: proven, {}", config.lake.url, told(&verified))
+        }
+        Format::Text => writeln!(out, "{}: {} faults; {}", config.lake.url, faults.len(), told(&verified)),
+        Format::Json => writeln!(out, "{}", json!({
+                "lake": config.lake.url, "faults": faults,
+                "manifests": verified.manifests, "files": verified.files, "rows": verified.rows, "bytes": verified.bytes,
+            })),
+    }
+    .context("writing the report")?;
+    Ok(if faults.is_empty() { Exit::Done } else { Exit::Failed })
+}
+
+fn told(verified: &Verified) -> String {
+    let Verified { manifests, files, rows, bytes, .. } = verified;
+    let (manifests, files, rows) = (grouped(*manifests), grouped(*files), grouped(*rows));
+    format!("{manifests} manifests, {files} files, {rows} rows, {}", summary::bytes(*bytes))
+}
+
+/// Prints what a job with these flags would be.
+pub fn check(args: &CheckArgs) -> Result<Exit, Failure> {
+    let config = Config::load(&args.common).and_then(|config| config.with_job(&args.job)).map_err(Failure::usage)?;
+    let (modules, options) = config.modules().map_err(Failure::usage)?;
+    Modules::prepare(&modules, &options).map_err(Failure::usage)?;
+    let cluster = &config.cluster;
+    let text = format!(
+        "lake      {}{}\nhot       {}\ncluster   {} x {} workers\nmodules   {}\nbuffer    {} MiB a process\n",
+        ct_sinks::hot::redacted(&config.lake.url),
+        if config.lake.der { ", with DER" } else { "" },
+        ct_sinks::hot::redacted(&config.hot.url),
+        cluster.processes,
+        cluster.workers,
+        modules.join(", "),
+        config.lake.buffer_mb,
+    );
+    std::io::stdout().write_all(text.as_bytes()).context("writing the report")?;
+    Ok(Exit::Done)
+}
+
+pub fn modules(args: &ModulesArgs) -> Result<Exit, Failure> {
+    let text = match args.format {
+        Format::Json => {
+            let list: Vec<Value> = MODULES
+                .iter()
+                .map(|module| {
+                    let options: Vec<Value> = module
+                        .options
+                        .iter()
+                        .map(|option| {
+                            json!({ "name": option.name, "kind": kind(&option.kind), "default": option.default, "doc": option.doc })
+                        })
+                        .collect();
+                    json!({ "name": module.name, "doc": module.doc, "options": options })
+                })
+                .collect();
+            format!("{}\n", Value::Array(list))
+        }
+        Format::Text => {
+            let mut text = String::new();
+            for module in MODULES {
+                text += &format!("{}\n    {}\n", module.name, module.doc);
+                for option in module.options {
+                    text += &format!(
+                        "    modules.{}.{} ({}, default {})\n        {}\n",
+                        module.name, option.name, kind(&option.kind), option.default, option.doc
+                    );
+                }
+                text.push('\n');
+            }
+            text
+        }
+    };
+    std::io::stdout().write_all(text.as_bytes()).context("writing the list")?;
+    Ok(Exit::Done)
+}
+
+/// The kind of an option, for people.
+fn kind(kind: &OptionKind) -> String {
+    match kind {
+        OptionKind::Bool => "true or false".to_owned(),
+        OptionKind::Integer { min, max } => format!("{min} to {max}"),
+        OptionKind::Choice(words) => words.join(" or "),
+        OptionKind::List => "list".to_owned(),
+        OptionKind::File => "text; NAME_file names a file".to_owned(),
+    }
+}
+
+pub fn hot(args: &HotArgs) -> Result<Exit, Failure> {
+    let (_runtime, config, lake) = open(&args.common)?;
+    let Some(mut state) = open_hot(&config.hot, &lake)? else {
+        return Err(Failure::usage(anyhow::anyhow!("--hot none: there is no hot state to look into")));
+    };
+    let query = checked(&args.query)?;
+    let answer = ask(state.as_mut(), &query)?;
+    let text = match args.format {
+        Format::Json => format!("{answer}\n"),
+        Format::Text => table(&answer),
+    };
+    std::io::stdout().write_all(text.as_bytes()).context("writing the answer")?;
+    let found = !matches!(answer, Value::Null);
+    Ok(if found { Exit::Done } else { Exit::Failed })
+}
+
+/// The query with its fingerprint or name in the form that hot state has.
+fn checked(query: &HotQuery) -> Result<HotQuery, Failure> {
+    Ok(match query {
+        HotQuery::Cert { sha256 } => {
+            let mut bytes = [0; 32];
+            id::from_hex(sha256, &mut bytes)
+                .with_context(|| format!("\"{sha256}\" is no SHA-256: 64 hex digits, colons allowed"))
+                .map_err(Failure::usage)?;
+            HotQuery::Cert { sha256: id::to_hex(&bytes) }
+        }
+        HotQuery::Domain { name } => HotQuery::Domain { name: name.trim_end_matches('.').to_ascii_lowercase() },
+        other => other.clone(),
+    })
+}
+
+fn ask(state: &mut dyn HotState, query: &HotQuery) -> Result<Value> {
+    Ok(match query {
+        HotQuery::Cert { sha256 } => {
+            state.cert(sha256)?.map_or(Value::Null, object)
+        }
+        HotQuery::Domain { name } => {
+            let certificates = state.domain(name)?;
+            certificates.into_iter().map(|(sha256, seen_ms)| json!({ "sha256": sha256, "seen_ms": seen_ms })).collect()
+        }
+        HotQuery::Findings { limit } => {
+            let findings = state.findings(*limit)?;
+            findings
+                .into_iter()
+                .map(|finding| {
+                    let mut row = Map::from_iter([("place".to_owned(), finding.place.into())]);
+                    if let Value::Object(columns) = object(finding.row) {
+                        row.extend(columns);
+                    }
+                    Value::Object(row)
+                })
+                .collect()
+        }
+        HotQuery::Stats => {
+            let mut stats = Map::new();
+            for name in Stats::NAMES {
+                stats.insert(name.to_owned(), json!(state.stats(name)?));
+            }
+            Value::Object(stats)
+        }
+    })
+}
+
+fn object(row: HotRow) -> Value {
+    json!(row)
+}
+
+/// Values as lines of text, without a control character: names in certificates are not to be trusted.
+fn table(answer: &Value) -> String {
+    let mut text = String::new();
+    match answer {
+        Value::Null => text += "not in hot state\n",
+        Value::Array(rows) if rows.is_empty() => text += "nothing\n",
+        Value::Array(rows) => {
+            for row in rows {
+                text += &lines(row, 0);
+                text.push('\n');
+            }
+        }
+        other => text += &lines(other, 0),
+    }
+    text
+}
+
+fn lines(value: &Value, indent: usize) -> String {
+    let Value::Object(fields) = value else { return printable(&value.to_string()) };
+    let width = fields.keys().map(String::len).max().unwrap_or_default();
+    let mut text = String::new();
+    for (name, value) in fields {
+        match value {
+            Value::Object(_) => text += &format!("{name}\n{}", lines(value, indent + 2)),
+            Value::String(value) => text += &format!("{:indent$}{name:<width$}  {}\n", "", printable(value)),
+            value => text += &format!("{:indent$}{name:<width$}  {}\n", "", printable(&value.to_string())),
+        }
+    }
+    text
+}
+
+/// Text with control characters written as escapes.
+fn printable(text: &str) -> String {
+    text.chars()
+        .flat_map(|c| if c.is_control() { c.escape_default().collect::<Vec<_>>() } else { vec![c] })
+        .collect()
+}
+
+fn open(common: &CommonArgs) -> Result<(Runtime, Config, Lake), Failure> {
+    let config = Config::load(common).map_err(Failure::usage)?;
+    telemetry::start(config.log.level, config.log.format);
+    let runtime = runtime()?;
+    let url = &config.lake.url;
+    let local = url.strip_prefix("file://").or(Some(url.as_str()).filter(|url| !url.contains("://")));
+    if let Some(path) = local
+        && !std::path::Path::new(path).join("_ct").is_dir()
+    {
+        return Err(Failure::usage(anyhow::anyhow!("{url} is no lake: there is no folder _ct in it (--lake)")));
+    }
+    let lake = Lake::open(Store::open(url, runtime.handle().clone())?);
+    Ok((runtime, config, lake))
+}

@@ -1,0 +1,268 @@
+//! The configuration: one TOML file, `${NAME}` for environment variables, flags on top, one checked value.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use ct_dataflows::modules::{MODULES, file_option};
+use serde::Deserialize;
+use serde_json::{Map, Value};
+
+use crate::cli::{CommonArgs, JobArgs, LogFormat, LogLevel};
+
+/// The file, each key with its default. A key that is not here is refused.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    pub lake: LakeConfig,
+    pub hot: HotConfig,
+    pub cluster: ClusterConfig,
+    pub log: LogConfig,
+    pub modules: ModulesConfig,
+    /// Name of the feed that segments come from.
+    pub feed: Option<String>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct LakeConfig {
+    pub url: String,
+    /// Keep the certificates' bytes in the lake.
+    pub der: bool,
+    /// Memory for rows that wait to be written, in MiB, over all workers of a process: larger means fewer, larger files.
+    pub buffer_mb: u64,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct HotConfig {
+    pub url: String,
+    pub prefix: String,
+    /// How long a certificate stays, in seconds of the input's own time.
+    pub ttl_s: u64,
+    /// Newest certificates kept for each registered domain.
+    pub per_domain: usize,
+    pub findings_max: usize,
+    /// How long a server may take to connect or to answer.
+    pub timeout_ms: u64,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ClusterConfig {
+    pub processes: usize,
+    pub workers: usize,
+    pub secret_file: Option<PathBuf>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct LogConfig {
+    pub level: LogLevel,
+    pub format: LogFormat,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+pub struct ModulesConfig {
+    /// Modules to run; all when absent.
+    pub enabled: Option<Vec<String>>,
+    /// `[modules.NAME]`: the options of a module.
+    #[serde(flatten)]
+    pub options: BTreeMap<String, Map<String, Value>>,
+}
+
+impl Default for LakeConfig {
+    fn default() -> Self {
+        Self { url: "./lake".to_owned(), der: false, buffer_mb: 48 }
+    }
+}
+
+impl Default for HotConfig {
+    fn default() -> Self {
+        let url = "embedded".to_owned();
+        Self { url, prefix: "ct:".to_owned(), ttl_s: 3_600, per_domain: 128, findings_max: 10_000, timeout_ms: 1_000 }
+    }
+}
+
+impl Default for ClusterConfig {
+    fn default() -> Self {
+        Self { processes: 1, workers: 1, secret_file: None }
+    }
+}
+
+impl Default for LogConfig {
+    fn default() -> Self {
+        Self { level: LogLevel::Info, format: LogFormat::Text }
+    }
+}
+
+impl Config {
+    /// The file that `common` names, or the defaults, with the common flags on top.
+    pub fn load(common: &CommonArgs) -> Result<Self> {
+        let mut config = match &common.config {
+            None => Self::default(),
+            Some(path) => Self::read(path, |name| std::env::var(name).ok())?,
+        };
+        if let Some(url) = &common.lake {
+            config.lake.url.clone_from(url);
+        }
+        if let Some(url) = &common.hot {
+            config.hot.url.clone_from(url);
+        }
+        config.log.level = common.log_level.unwrap_or(config.log.level);
+        config.log.format = common.log_format.unwrap_or(config.log.format);
+        config.check()?;
+        Ok(config)
+    }
+
+    /// Puts the flags of a job on top.
+    pub fn with_job(mut self, job: &JobArgs) -> Result<Self> {
+        self.cluster.processes = job.processes.unwrap_or(self.cluster.processes);
+        self.cluster.workers = job.workers.unwrap_or(self.cluster.workers);
+        if let Some(path) = &job.cluster_secret_file {
+            self.cluster.secret_file = Some(path.clone());
+        }
+        if let Some(modules) = &job.modules {
+            self.modules.enabled = Some(modules.clone());
+        }
+        self.check()?;
+        Ok(self)
+    }
+
+    /// The modules to run, in registry order, and their options. Files that options name are read here: modules read none.
+    pub fn modules(&self) -> Result<(Vec<String>, BTreeMap<String, Map<String, Value>>)> {
+        let all = || MODULES.iter().map(|module| module.name.to_owned()).collect();
+        let enabled = self.modules.enabled.clone().unwrap_or_else(all);
+        let mut options = self.modules.options.clone();
+        for (module, options) in &mut options {
+            let keys: Vec<String> = options.keys().cloned().collect();
+            for (key, option) in keys.iter().filter_map(|key| Some((key, file_option(module, key)?))) {
+                let place = format!("modules.{module}.{key}");
+                let value = options.remove(key).unwrap_or_default();
+                let path = value.as_str().with_context(|| format!("{place}: not a text"))?;
+                if options.contains_key(option) {
+                    bail!("{place}: `{option}` is given too; leave one of them out");
+                }
+                let text = std::fs::read_to_string(path).with_context(|| format!("{place}: reading {path}"))?;
+                options.insert(option.to_owned(), text.into());
+            }
+        }
+        Ok((enabled, options))
+    }
+
+    fn read(path: &Path, environment: impl Fn(&str) -> Option<String>) -> Result<Self> {
+        let place = path.display();
+        let text = std::fs::read_to_string(path).with_context(|| format!("reading {place}"))?;
+        let mut table: toml::Table = text.parse().map_err(|error: toml::de::Error| {
+            let line = error.span().map_or(1, |span| text[..span.start].lines().count().max(1));
+            anyhow::anyhow!("{place} line {line}: {}", error.message())
+        })?;
+        substitute(&mut toml::Value::Table(std::mem::take(&mut table)), "", &environment)
+            .and_then(|value| value.try_into().map_err(|error: toml::de::Error| anyhow::anyhow!(one_line(&error))))
+            .with_context(|| place.to_string())
+    }
+
+    fn check(&self) -> Result<()> {
+        between("lake.buffer_mb", self.lake.buffer_mb, 1, 1 << 20)?;
+        between("hot.ttl_s", self.hot.ttl_s, 1, 400 * 86_400)?;
+        between("hot.per_domain", self.hot.per_domain as u64, 1, 1 << 20)?;
+        between("hot.findings_max", self.hot.findings_max as u64, 1, 1 << 24)?;
+        between("hot.timeout_ms", self.hot.timeout_ms, 1, 600_000)?;
+        between("cluster.processes (-n)", self.cluster.processes as u64, 1, 256)?;
+        between("cluster.workers (-w)", self.cluster.workers as u64, 1, 256)?;
+        between("cluster.processes x cluster.workers", (self.cluster.processes * self.cluster.workers) as u64, 1, 4_096)
+    }
+}
+
+fn between(key: &str, value: u64, least: u64, most: u64) -> Result<()> {
+    if !(least..=most).contains(&value) {
+        bail!("{key}: {value} is not allowed ({least} to {most})");
+    }
+    Ok(())
+}
+
+/// `message`, and the key it is about where the parser knows it.
+fn one_line(error: &toml::de::Error) -> String {
+    error.to_string().split('\n').map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join(" ")
+}
+
+/// The value with `${NAME}` and `${NAME:-default}` replaced in its texts; a variable that is not set is an error.
+fn substitute(
+    value: &mut toml::Value,
+    key: &str,
+    environment: &impl Fn(&str) -> Option<String>,
+) -> Result<toml::Value> {
+    match value {
+        toml::Value::String(text) => {
+            let mut out = String::with_capacity(text.len());
+            let mut rest = text.as_str();
+            while let Some((before, after)) = rest.split_once("${") {
+                let (name, behind) = after.split_once('}').with_context(|| format!("{key}: \"${{\" without \"}}\""))?;
+                let (name, default) = name.split_once(":-").map_or((name, None), |(name, or)| (name, Some(or)));
+                let set = environment(name).or_else(|| default.map(str::to_owned));
+                let set = set.with_context(|| {
+                    format!("{key}: the environment variable {name} is not set; set it or write ${{{name}:-default}}")
+                })?;
+                out += before;
+                out += &set;
+                rest = behind;
+            }
+            *text = out + rest;
+        }
+        toml::Value::Array(items) => {
+            for (index, item) in items.iter_mut().enumerate() {
+                substitute(item, &format!("{key}[{index}]"), environment)?;
+            }
+        }
+        toml::Value::Table(table) => {
+            for (name, item) in table.iter_mut() {
+                let key = if key.is_empty() { name.to_owned() } else { format!("{key}.{name}") };
+                substitute(item, &key, environment)?;
+            }
+        }
+        _ => {}
+    }
+    Ok(value.clone())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Result<Config, String> {
+        let file = tempfile::NamedTempFile::new().expect("a temporary file");
+        std::fs::write(file.path(), text).expect("it can be written");
+        let environment = |name: &str| (name == "BUCKET").then(|| "s3://archive".to_owned());
+        Config::read(file.path(), environment)
+            .and_then(|config| config.check().map(|()| config))
+            .map_err(|error| error.chain().map(ToString::to_string).collect::<Vec<_>>().join(": "))
+    }
+
+    #[track_caller]
+    fn refused(text: &str, part: &str) {
+        let error = read(text).expect_err("it is refused");
+        assert!(error.contains(part) && !error.contains('\n'), "{error}");
+    }
+
+    #[test]
+    fn keys_and_variables() {
+        let config = read(
+            "feed = \"eu\"\n[lake]\nurl = \"${BUCKET}/ct\"\nder = true\n[hot]\nurl = \"${HOT:-none}\"\n[modules]\nenabled = [\"names\"]\n[modules.names]\ntrack_wildcards = true\n",
+        )
+        .expect("it is right");
+        assert_eq!(config.lake.url, "s3://archive/ct");
+        assert!(config.lake.der);
+        assert_eq!(config.hot.url, "none");
+        assert_eq!(config.modules.options["names"]["track_wildcards"], Value::Bool(true));
+    }
+
+    #[test]
+    fn mistakes_name_the_key() {
+        refused("[lake]\nbufer_mb = 3\n", "bufer_mb");
+        refused("[lake]\nbuffer_mb = 0\n", "lake.buffer_mb: 0 is not allowed (1 to");
+        refused("[lake]\nurl = 7\n", "lake.url");
+        refused("[lake]\nurl = \"${NOT_SET}\"\n", "lake.url: the environment variable NOT_SET is not set");
+        refused("lake = [\n", "line 1");
+        refused("[laek]\nurl = \"x\"\n", "laek");
+    }
+}

@@ -1,0 +1,346 @@
+//! Replay: from arguments to a plan, from the plan to a cluster, from its manifests to an account.
+
+mod courier;
+mod plan;
+mod ports;
+mod worker;
+
+use std::io::Write;
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use ct_dataflows::modules::Modules;
+use ct_sinks::hot::{self, Applier, ApplierOptions, HotOptions, HotReport};
+use ct_sinks::lake::Lake;
+use ct_sinks::{SinkError, Store};
+use serde::{Deserialize, Serialize};
+use tokio::runtime::Runtime;
+use tracing::{debug, info};
+
+use crate::cli::{LogFormat, LogLevel, ReplayArgs, Summary, WorkerArgs};
+use crate::cluster::child::watch_parent;
+use crate::cluster::exit::Exit;
+use crate::cluster::hello::Member;
+use crate::cluster::links::{Addresses, connect};
+use crate::cluster::secret::Secret;
+use crate::cluster::signals::{stop_flag, stop_flag_or_exit};
+use crate::cluster::supervisor::{Spec, Timing, supervise};
+use crate::config::{Config, HotConfig};
+use crate::fail::Failure;
+use crate::progress::{Status, Ticker, display};
+use crate::summary::Account;
+use crate::telemetry;
+use plan::{Plan, Start, input_digest, random_bytes, random_id};
+use worker::{Process, Shared};
+
+/// How long a cluster waits for its processes to find each other.
+const CONNECT_DEADLINE: Duration = Duration::from_secs(60);
+/// How long the end of a job waits for hot state to catch up.
+const HOT_DEADLINE: Duration = Duration::from_secs(30);
+/// Failures of a cluster at one place after which it is given up.
+const FAILURES_MAX: u32 = 5;
+/// How often a worker process tells its supervisor how far it is.
+const STATUS_EVERY: Duration = Duration::from_millis(200);
+
+/// A line from a worker process to its supervisor.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Told {
+    Started,
+    Status(Status),
+    Published(u64),
+}
+
+pub fn replay(args: &ReplayArgs) -> Result<Exit, Failure> {
+    let started = Instant::now();
+    let config = Config::load(&args.common).and_then(|config| config.with_job(&args.job)).map_err(Failure::usage)?;
+    telemetry::start(config.log.level, config.log.format);
+    let runtime = runtime()?;
+    let (modules, module_options) = config.modules().map_err(Failure::usage)?;
+    Modules::prepare(&modules, &module_options).map_err(Failure::usage)?;
+    let segments = ct_source::expand(&args.segments, runtime.handle())?;
+    let lake = Lake::open(Store::open(&config.lake.url, runtime.handle().clone())?);
+    let feed = args.feed.clone().or(config.feed.clone()).unwrap_or_else(|| "replay".to_owned());
+    let plan = Plan {
+        job: random_id()?,
+        processes: config.cluster.processes,
+        workers: config.cluster.workers,
+        lake: config.lake.url.clone(),
+        keep_der: config.lake.der,
+        buffer_bytes: config.lake.buffer_mb << 20,
+        modules,
+        module_options,
+        input: input_digest(&feed, &segments),
+        feed,
+        segments,
+    };
+    // One process of a cluster on several hosts leads: it owns the lake and speaks for the job.
+    let leads = args.job.process.unwrap_or(0) == 0;
+    let _lock = if leads { lake.lock()? } else { None };
+    let head = if leads { lake.recover()? } else { lake.head()? };
+    let start = Start::after(&head, &plan.input)?;
+    info!(
+        segments = plan.segments.len(),
+        processes = plan.processes,
+        workers = plan.workers,
+        lake = plan.lake,
+        manifest = start.newest,
+        segment = start.from.segment,
+        chunk = start.from.chunk,
+        "replay starts"
+    );
+    let hot_state = if leads { open_hot(&config.hot, &lake)? } else { None };
+    let applier = Arc::new(Applier::start(lake.clone(), hot_state, ApplierOptions::default()));
+    let notify = applier.clone();
+    let published = move |sequence| notify.published(sequence);
+
+    let (restarts, status) = match (args.job.process, &args.job.hostfile, plan.processes) {
+        (Some(index), Some(hosts), _) => {
+            let member = (member_of_hosts(&plan, &start, &config, index)?, hosts_of(hosts, plan.processes)?);
+            (0, run_here(args, &plan, lake.clone(), start.clone(), &runtime, Some(member), published)?)
+        }
+        (_, _, 1) => (0, run_here(args, &plan, lake.clone(), start.clone(), &runtime, None, published)?),
+        _ => run_cluster(args, &config, &plan, published)?,
+    };
+    if !leads {
+        return Ok(Exit::Done);
+    }
+
+    let applier = Arc::into_inner(applier);
+    let report = applier.map(|applier| applier.finish(HOT_DEADLINE)).filter(|_| config.hot.url != "none");
+    let account = account(&plan, &lake, &start, started.elapsed(), restarts, status, report)?;
+    let text = match args.summary {
+        Summary::Text => account.text(),
+        Summary::Json => format!("{}\n", account.json()),
+        Summary::None => String::new(),
+    };
+    std::io::stdout().write_all(text.as_bytes()).context("writing the summary")?;
+    Ok(if account.unreadable.is_empty() { Exit::Done } else { Exit::Input })
+}
+
+/// One process of a cluster on this host; its supervisor tells it which on stdin.
+pub fn work(args: &WorkerArgs) -> Result<Exit, Failure> {
+    let shared = Shared::default();
+    let draining = shared.draining.clone();
+    let orders = watch_parent(move || draining.store(true, Ordering::Relaxed))?;
+    let text = std::fs::read(&args.plan).with_context(|| format!("reading {}", args.plan.display()))?;
+    let WorkerPlan { plan, log_level, log_format } = serde_json::from_slice(&text).context("reading the plan")?;
+    telemetry::start(log_level, log_format);
+    tell(&Told::Started);
+    let runtime = runtime()?;
+    let lake = Lake::open(Store::open(&plan.lake, runtime.handle().clone())?);
+    let index = orders.index;
+    let head = if index == 0 { lake.recover()? } else { lake.head()? };
+    let start = Start::after(&head, &plan.input)?;
+    let (member, addresses) = orders.member(plan.workers, plan.graph_digest(&start)?);
+    let links = connect(member, &addresses, CONNECT_DEADLINE)?;
+    let told = shared.clone();
+    let _ticker = Ticker::start(STATUS_EVERY, move || tell(&Told::Status(status_of(&told))))?;
+    let process = Process { index, links: Some(links), lake, start, runtime: runtime.handle().clone() };
+    worker::run(&plan, process, &shared, |sequence| tell(&Told::Published(sequence)))?;
+    tell(&Told::Status(status_of(&shared)));
+    Ok(Exit::Done)
+}
+
+/// What a worker process reads from its plan file.
+#[derive(Debug, Serialize, Deserialize)]
+struct WorkerPlan {
+    plan: Plan,
+    log_level: LogLevel,
+    log_format: LogFormat,
+}
+
+/// Starts the processes of a cluster on this host, and starts them again when one dies. Gives the number of restarts.
+fn run_cluster(
+    args: &ReplayArgs,
+    config: &Config,
+    plan: &Plan,
+    published: impl Fn(u64),
+) -> Result<(u64, Status), Failure> {
+    let file = tempfile::NamedTempFile::new().context("making a file for the plan")?;
+    let Config { log, .. } = config;
+    let worker_plan = WorkerPlan { plan: plan.clone(), log_level: log.level, log_format: log.format };
+    serde_json::to_writer(&file, &worker_plan).context("writing the plan")?;
+    let statuses: Arc<Mutex<Vec<Status>>> = Arc::new(Mutex::new(vec![Status::default(); plan.processes]));
+    let sum = |statuses: &Mutex<Vec<Status>>| {
+        let statuses = statuses.lock().unwrap_or_else(PoisonError::into_inner);
+        statuses.iter().copied().fold(Status::default(), Status::add)
+    };
+    let shown = statuses.clone();
+    let _display = display(args.progress, move || sum(&shown))?;
+    let newest = AtomicU64::new(0);
+    let restarts = AtomicU64::new(0);
+    let spec = Spec {
+        program: std::env::current_exe().context("finding this program")?,
+        args: vec!["worker".into(), "--plan".into(), file.path().into()],
+        env: Vec::new(),
+        processes: plan.processes,
+        cluster: random_bytes()?,
+        generation: 1,
+        progress_mark: &|| newest.load(Ordering::Relaxed),
+        failures_max: FAILURES_MAX,
+        timing: Timing::default(),
+    };
+    let mut on_line = |index: usize, line: &str| match serde_json::from_str(line) {
+        Ok(Told::Started) => drop(restarts.fetch_add(u64::from(index == 0), Ordering::Relaxed)),
+        Ok(Told::Status(status)) => statuses.lock().unwrap_or_else(PoisonError::into_inner)[index] = status,
+        Ok(Told::Published(sequence)) => {
+            newest.store(sequence, Ordering::Relaxed);
+            published(sequence);
+        }
+        Err(error) => debug!(index, %error, "a worker process said something unexpected"),
+    };
+    let stop = stop_flag()?;
+    supervise(&spec, &mut on_line, &stop)?;
+    let starts = restarts.load(Ordering::Relaxed);
+    Ok((starts.saturating_sub(1), sum(&statuses)))
+}
+
+/// Runs process `member` of a cluster, or the only one, in this process.
+fn run_here(
+    args: &ReplayArgs,
+    plan: &Plan,
+    lake: Lake,
+    start: Start,
+    runtime: &Runtime,
+    member: Option<(Member, Addresses)>,
+    published: impl Fn(u64) + Clone + Send + 'static,
+) -> Result<Status, Failure> {
+    let shared = Shared { draining: stop_flag_or_exit()?, ..Shared::default() };
+    let seen = shared.clone();
+    let _display = display(args.progress, move || status_of(&seen))?;
+    let index = member.as_ref().map_or(0, |(member, _)| member.index);
+    let links = member.map(|(member, addresses)| connect(member, &addresses, CONNECT_DEADLINE)).transpose()?;
+    let process = Process { index, links, lake, start, runtime: runtime.handle().clone() };
+    worker::run(plan, process, &shared, published)?;
+    Ok(status_of(&shared))
+}
+
+pub fn runtime() -> Result<Runtime> {
+    /// The runtime only waits for stores; what computes has threads of its own.
+    const THREADS: usize = 2;
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(THREADS)
+        .thread_name("io")
+        .enable_all()
+        .build()
+        .context("starting the I/O threads")
+}
+
+/// Hot state as configured, if any.
+pub fn open_hot(config: &HotConfig, lake: &Lake) -> Result<Option<Box<dyn hot::HotState>>> {
+    let options = HotOptions {
+        prefix: config.prefix.clone(),
+        ttl_seconds: config.ttl_s,
+        per_domain: config.per_domain,
+        findings_max: config.findings_max,
+        timeout: Duration::from_millis(config.timeout_ms),
+    };
+    Ok(hot::open(&config.url, lake, options)?)
+}
+
+/// Process `index` of a cluster on several hosts, as its peers must know it.
+fn member_of_hosts(plan: &Plan, start: &Start, config: &Config, index: usize) -> Result<Member, Failure> {
+    if index >= plan.processes {
+        let text = format!("-p {index}: the cluster has {} processes (-n), numbered from 0", plan.processes);
+        return Err(Failure::usage(anyhow::anyhow!(text)));
+    }
+    let Some(path) = &config.cluster.secret_file else {
+        let text = "--hostfile needs a secret: --cluster-secret-file FILE, or cluster.secret_file in the configuration";
+        return Err(Failure::usage(anyhow::anyhow!(text)));
+    };
+    let bytes = std::fs::read(path).with_context(|| path.display().to_string()).map_err(Failure::usage)?;
+    let secret = Secret::new(bytes).with_context(|| path.display().to_string()).map_err(Failure::usage)?;
+    let graph = plan.graph_digest(start)?;
+    // Processes of one start agree on all of this, so they agree on the cluster's name.
+    let cluster = graph[..16].try_into().context("sixteen bytes of a digest")?;
+    Ok(Member {
+        cluster,
+        generation: start.newest,
+        processes: plan.processes,
+        workers: plan.workers,
+        index,
+        graph,
+        secret,
+    })
+}
+
+/// The `host:port` of each process.
+fn hosts_of(path: &Path, processes: usize) -> Result<Addresses, Failure> {
+    let text = std::fs::read_to_string(path).with_context(|| path.display().to_string()).map_err(Failure::usage)?;
+    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
+    let hosts: Vec<String> = lines.map(str::to_owned).collect();
+    if hosts.len() < processes {
+        let text = format!("{}: {} hosts for {processes} processes (-n)", path.display(), hosts.len());
+        return Err(Failure::usage(anyhow::anyhow!(text)));
+    }
+    Ok(Addresses::Tcp(hosts[..processes].to_vec()))
+}
+
+fn status_of(shared: &Shared) -> Status {
+    let reading = shared.meter.reading();
+    Status {
+        stored: shared.progress.read_bytes(),
+        stored_total: shared.progress.total_bytes(),
+        messages: reading.messages,
+        certificates: reading.certificates,
+        known_keys: reading.known_keys,
+        known_bytes: reading.known_bytes,
+    }
+}
+
+/// Tells the supervisor. When it is gone this process is about to be, too.
+fn tell(told: &Told) {
+    if let Ok(line) = serde_json::to_string(told) {
+        let _ = writeln!(std::io::stdout(), "{line}");
+    }
+}
+
+/// Sums up the manifests of this job.
+fn account(
+    plan: &Plan,
+    lake: &Lake,
+    start: &Start,
+    elapsed: Duration,
+    restarts: u64,
+    status: Status,
+    hot: Option<HotReport>,
+) -> Result<Account> {
+    let mut account = Account {
+        elapsed,
+        lake: plan.lake.clone(),
+        restarts,
+        known_keys: status.known_keys,
+        known_bytes: status.known_bytes,
+        hot: hot.map(|report| hot_told(&report)),
+        ..Account::default()
+    };
+    for manifest in lake.manifests()? {
+        let manifest = manifest?;
+        if manifest.sequence <= start.newest {
+            continue;
+        }
+        if manifest.job != plan.job {
+            return Err(SinkError::Fenced { sequence: manifest.sequence }.into());
+        }
+        account.counts += &manifest.counts;
+        account.manifests += 1;
+        account.files += manifest.files.len() as u64;
+        account.file_bytes += manifest.files.iter().map(|file| file.bytes).sum::<u64>();
+        account.totals = manifest.totals;
+        account.complete = manifest.resume.complete;
+        account.unreadable = manifest.resume.unreadable.into_iter().collect();
+    }
+    Ok(account)
+}
+
+fn hot_told(report: &HotReport) -> String {
+    match (report.converged, &report.last_error) {
+        (true, _) => format!("shows manifest {}", report.applied),
+        (false, None) => format!("shows manifest {} of {}", report.applied, report.newest),
+        (false, Some(error)) => format!("is behind, at manifest {} of {}: {error}", report.applied, report.newest),
+    }
+}

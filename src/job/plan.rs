@@ -1,0 +1,134 @@
+//! What a cluster is to do. The plan is made once and read by every process; where to start is what each process finds
+//! in the lake, and processes that found different things refuse each other.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+use ct_dataflows::modules::Modules;
+use ct_dataflows::operators::cut::{CutRule, CutStart};
+use ct_dataflows::{Position, Settings};
+use ct_model::{Counts, id};
+use ct_sinks::lake::Head;
+use ct_source::Segment;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+/// Messages after which a cut is made even if few rows gathered.
+const CUT_MESSAGES: u64 = 4_000_000;
+/// Epochs that a worker may have read and not settled: one in each hand and one in between.
+const EPOCHS_INFLIGHT: usize = 3;
+/// Cuts that may be on their way to the store while reading goes on.
+const CUTS_INFLIGHT: usize = 1;
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Plan {
+    /// Random id (hex) of this job; stands in every manifest it writes.
+    pub job: String,
+    pub processes: usize,
+    pub workers: usize,
+    pub feed: String,
+    pub lake: String,
+    pub keep_der: bool,
+    pub buffer_bytes: u64,
+    pub modules: Vec<String>,
+    pub module_options: BTreeMap<String, Map<String, Value>>,
+    pub segments: Vec<Segment>,
+    /// Digest (hex) of feed and segments.
+    pub input: String,
+}
+
+/// What the lake held, and where the input continues.
+#[derive(Clone, Debug)]
+pub struct Start {
+    pub lake: String,
+    /// Number of the newest manifest, and the SHA-256 (hex) of its bytes.
+    pub newest: u64,
+    pub newest_sha256: Option<String>,
+    pub totals: Counts,
+    pub newest_seen: Option<i64>,
+    pub from: Position,
+    /// Lines of that segment before that position.
+    pub lines: u64,
+    /// Segments before `from` that could not be read to their end.
+    pub unreadable: BTreeMap<String, String>,
+}
+
+impl Start {
+    /// Where to go on after `head`: behind what an unfinished job read of the same input, else from the beginning.
+    pub fn after(head: &Head, input: &str) -> Result<Self> {
+        let manifest = head.manifest.as_ref();
+        let resume = manifest.map(|manifest| &manifest.resume).filter(|at| at.input == input && !at.complete);
+        let resume = resume.cloned().unwrap_or_default();
+        Ok(Self {
+            lake: match manifest {
+                Some(manifest) => manifest.lake.clone(),
+                None => random_id()?,
+            },
+            newest: head.sequence,
+            newest_sha256: head.sha256.clone(),
+            totals: manifest.map(|manifest| manifest.totals.clone()).unwrap_or_default(),
+            newest_seen: manifest.and_then(|manifest| manifest.newest_seen),
+            from: Position { segment: resume.segment, chunk: resume.chunk },
+            lines: resume.lines,
+            unreadable: resume.unreadable,
+        })
+    }
+}
+
+impl Plan {
+    pub fn settings(&self, start: &Start) -> Result<Settings> {
+        let modules = Modules::prepare(&self.modules, &self.module_options)?;
+        let segments = u32::try_from(self.segments.len()).context("more than 4,294,967,295 segments")?;
+        Ok(Settings {
+            feed: self.feed.as_str().into(),
+            keep_der: self.keep_der,
+            modules: Arc::new(modules),
+            rule: CutRule { bytes: self.buffer_bytes * self.processes as u64, messages: CUT_MESSAGES },
+            start: CutStart {
+                sequence: start.newest + 1,
+                from: start.from,
+                lines: start.lines,
+                segments,
+            },
+            epochs_inflight: EPOCHS_INFLIGHT,
+            cuts_inflight: CUTS_INFLIGHT,
+        })
+    }
+
+    /// Everything that shapes the graph and its answers: processes that differ in it must not meet.
+    pub fn graph_digest(&self, start: &Start) -> Result<[u8; 32]> {
+        let text = serde_json::to_vec(&(
+            env!("CARGO_PKG_VERSION"),
+            (self.processes, self.workers),
+            (&self.feed, &self.lake, self.keep_der, self.buffer_bytes),
+            (&self.modules, &self.module_options),
+            (&self.input, start.newest, start.from, &start.newest_sha256),
+        ))?;
+        Ok(id::digest(&[&text]))
+    }
+}
+
+/// Digest (hex) of an input: the same feed and the same bytes in the same order have the same.
+pub fn input_digest(feed: &str, segments: &[Segment]) -> String {
+    let mut parts: Vec<Vec<u8>> = vec![feed.into()];
+    for segment in segments {
+        parts.extend([
+            segment.name.clone().into_bytes(),
+            segment.bytes.to_be_bytes().to_vec(),
+            segment.version.clone().into_bytes(),
+        ]);
+    }
+    id::to_hex(&id::digest(&parts.iter().map(Vec::as_slice).collect::<Vec<_>>()))
+}
+
+/// 128 random bits as hex.
+pub fn random_id() -> Result<String> {
+    random_bytes().map(|bytes| id::to_hex(&bytes))
+}
+
+pub fn random_bytes() -> Result<[u8; 16]> {
+    let mut bytes = [0; 16];
+    getrandom::fill(&mut bytes).context("asking the system for random bytes")?;
+    Ok(bytes)
+}

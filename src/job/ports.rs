@@ -1,0 +1,233 @@
+//! The ends of the graph: where blocks and known rows come from, and where rows go.
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
+use std::thread;
+
+use ct_dataflows::Position;
+use ct_dataflows::ports::{Blocks, KnownRows, Poll, Publish, Stage};
+use ct_dataflows::records::{Block, Cut, Known, Overlong};
+use ct_model::Rows;
+use ct_sinks::lake::{self, EncodeOptions, EncodedFile, Lake, encode};
+use ct_sinks::{FileEntry, Manifest, ResumePoint, SinkError, manifest};
+use ct_source::{ChunkReceiver, Step};
+use timely::scheduling::SyncActivator;
+
+use super::courier::Courier;
+use crate::fail::fatal;
+use super::plan::{Plan, Start};
+
+/// Blocks from the reader threads.
+pub struct SegmentBlocks {
+    pub chunks: ChunkReceiver,
+    /// Segments by position.
+    pub names: Arc<[Arc<str>]>,
+    /// The job is to end early.
+    pub draining: Arc<AtomicBool>,
+}
+
+impl Blocks for SegmentBlocks {
+    fn wake_by(&mut self, waker: SyncActivator) {
+        self.chunks.on_ready(move || {
+            // A worker that is gone needs no waking.
+            let _ = waker.activate();
+        });
+    }
+
+    fn poll(&mut self) -> Poll<Block> {
+        if self.draining.load(Ordering::Relaxed) {
+            return Poll::End;
+        }
+        match self.chunks.try_recv() {
+            Ok(None) => Poll::Pending,
+            Ok(Some(Step::End)) => Poll::End,
+            Err(error) => fatal(&anyhow::Error::new(error)),
+            Ok(Some(Step::Chunk(chunk))) => Poll::Ready(Block {
+                position: Position { segment: chunk.segment, chunk: chunk.chunk },
+                segment_name: self.names[chunk.segment as usize].clone(),
+                offset: chunk.offset,
+                text: chunk.text,
+                lines: chunk.lines,
+                overlong: chunk.overlong.map(|long| Overlong { offset: long.offset, head: long.head }),
+                last: chunk.last,
+                broken: chunk.broken,
+            }),
+        }
+    }
+}
+
+/// What the lake knows, read by a thread.
+pub struct LakeKnown {
+    rows: Receiver<Vec<Known>>,
+    wakers: SyncSender<SyncActivator>,
+}
+
+impl LakeKnown {
+    /// Part `part` of `parts`.
+    pub fn start(lake: Lake, part: usize, parts: usize) -> std::io::Result<Self> {
+        const BATCHES_INFLIGHT: usize = 4;
+        let (sender, rows) = sync_channel(BATCHES_INFLIGHT);
+        let (wakers, woken) = sync_channel::<SyncActivator>(1);
+        thread::Builder::new().name("known".to_owned()).spawn(move || {
+            // Without a waker the dataflow was never built.
+            let Ok(waker) = woken.recv() else { return };
+            let read = lake.known(part, parts, &mut |batch| {
+                let sent = sender.send(batch.into_iter().map(known).collect());
+                match sent.is_ok() && waker.activate().is_ok() {
+                    true => ControlFlow::Continue(()),
+                    // The worker is gone.
+                    false => ControlFlow::Break(()),
+                }
+            });
+            if let Err(error) = read {
+                fatal(&anyhow::Error::new(error).context("reading what the lake holds"));
+            }
+            drop(sender);
+            let _ = waker.activate();
+        })?;
+        Ok(Self { rows, wakers })
+    }
+}
+
+fn known(row: lake::Known) -> Known {
+    match row {
+        lake::Known::Entry { place, tag } => Known::Entry { place, tag },
+        lake::Known::Other(key) if key.is_finding() => Known::Finding(key),
+        lake::Known::Certificate(key) | lake::Known::Unplaced(key) | lake::Known::Other(key) => Known::Key(key),
+    }
+}
+
+impl KnownRows for LakeKnown {
+    fn wake_by(&mut self, waker: SyncActivator) {
+        // Called once; the thread waits for it.
+        let _ = self.wakers.send(waker);
+    }
+
+    fn poll(&mut self) -> Poll<Vec<Known>> {
+        match self.rows.try_recv() {
+            Ok(batch) => Poll::Ready(batch),
+            Err(TryRecvError::Empty) => Poll::Pending,
+            // The thread ends the process when it cannot read to the end.
+            Err(TryRecvError::Disconnected) => Poll::End,
+        }
+    }
+}
+
+/// Encodes on the worker's thread, writes on another.
+pub struct LakeStage {
+    options: EncodeOptions,
+    writer: Courier<(u64, Vec<EncodedFile>), (u64, Vec<FileEntry>)>,
+}
+
+impl LakeStage {
+    /// `part` tells the files of this worker from those of others.
+    pub fn start(lake: Lake, plan: &Plan, part: u32) -> std::io::Result<Self> {
+        let job = plan.job.clone();
+        let writer = Courier::start("stage", move |(sequence, files)| {
+            match lake.stage(&job, sequence, part, files) {
+                Ok(entries) => (sequence, entries),
+                Err(error) => fatal(&anyhow::Error::new(error).context("writing to the lake")),
+            }
+        })?;
+        Ok(Self { options: EncodeOptions { der: plan.keep_der }, writer })
+    }
+}
+
+impl Stage<FileEntry> for LakeStage {
+    fn wake_by(&mut self, waker: SyncActivator) {
+        self.writer.wake_by(waker);
+    }
+
+    fn submit(&mut self, sequence: u64, rows: Rows) {
+        match encode(rows, &self.options) {
+            Ok(files) => self.writer.submit((sequence, files)),
+            Err(error) => fatal(&anyhow::Error::new(error).context("encoding rows")),
+        }
+    }
+
+    fn poll(&mut self) -> Option<(u64, Vec<FileEntry>)> {
+        self.writer.poll()
+    }
+}
+
+/// Writes manifests and makes their files visible.
+pub struct LakePublish {
+    courier: Courier<(Cut, Vec<FileEntry>), u64>,
+}
+
+impl LakePublish {
+    /// `published` hears of each manifest after its files are visible.
+    pub fn start(
+        lake: Lake,
+        plan: &Plan,
+        start: Start,
+        published: impl Fn(u64) + Send + 'static,
+    ) -> std::io::Result<Self> {
+        let mut chain = Chain { job: plan.job.clone(), input: plan.input.clone(), held: start, lake };
+        let courier = Courier::start("publish", move |(cut, files): (Cut, Vec<FileEntry>)| {
+            let sequence = cut.sequence;
+            if let Err(error) = chain.append(cut, files) {
+                fatal(&anyhow::Error::new(error).context("publishing"));
+            }
+            published(sequence);
+            sequence
+        })?;
+        Ok(Self { courier })
+    }
+}
+
+impl Publish<FileEntry> for LakePublish {
+    fn wake_by(&mut self, waker: SyncActivator) {
+        self.courier.wake_by(waker);
+    }
+
+    fn submit(&mut self, cut: Cut, parts: Vec<FileEntry>) {
+        self.courier.submit((cut, parts));
+    }
+
+    fn poll(&mut self) -> Option<u64> {
+        self.courier.poll()
+    }
+}
+
+/// The end of the lake's chain of manifests, as this job extends it.
+struct Chain {
+    job: String,
+    input: String,
+    /// What the chain holds so far.
+    held: Start,
+    lake: Lake,
+}
+
+impl Chain {
+    fn append(&mut self, cut: Cut, mut files: Vec<FileEntry>) -> Result<(), SinkError> {
+        files.sort_by(|a, b| (a.table, &a.path).cmp(&(b.table, &b.path)));
+        let held = &mut self.held;
+        held.totals += &cut.counts;
+        held.newest_seen = held.newest_seen.max(cut.newest_seen);
+        held.unreadable.extend(cut.broken);
+        let manifest = Manifest {
+            format: manifest::FORMAT,
+            sequence: cut.sequence,
+            previous: held.newest_sha256.clone(),
+            lake: held.lake.clone(),
+            job: self.job.clone(),
+            resume: ResumePoint {
+                input: self.input.clone(),
+                segment: cut.next.segment,
+                chunk: cut.next.chunk,
+                lines: cut.lines,
+                complete: cut.complete,
+                unreadable: held.unreadable.clone(),
+            },
+            counts: cut.counts,
+            totals: held.totals.clone(),
+            newest_seen: held.newest_seen,
+            files,
+        };
+        held.newest_sha256 = self.lake.commit(&manifest)?.sha256;
+        self.lake.publish(&manifest)
+    }
+}

@@ -1,0 +1,397 @@
+//! The threads that read segments, and what each worker gets from them.
+//!
+//! Each worker has a *feeder*, a thread that goes through all segments in order and sends the worker its chunks:
+//! - Chunk `c` of plain segment `s` belongs to worker `(s + c) % (processes * workers)` of the job, and its feeder reads it
+//!   alone: one large file is spread over all workers of all processes.
+//! - Compressed segment `s` belongs to process `s % processes`, chunk `c` of it to local worker `(s + c) % workers`. An
+//!   *inflater* decompresses it for all feeders of the process. There are two: one takes the process's compressed segments
+//!   of even rank, one those of odd rank, so that the next is under way when one ends.
+//!
+//! Every queue is bounded, and nothing deadlocks as long as each worker takes what it has, or waits only for what was said
+//! at smaller positions (as a worker does that waits for the frontier):
+//! - A plain chunk waits for storage only.
+//! - Of the feeders' current segments let `m` be the smallest, and compressed. Its inflater's earlier segments lie before
+//!   `m`, so every feeder has taken all of them, and the inflater has come to `m`. It waits only for feeders that have not
+//!   taken their chunks of `m`. Such a feeder is at `m`, not before it and not behind it, and waits for its worker or for
+//!   the inflater: not for another feeder.
+//! - An inflater that waits to send chunk `c` has sent all chunks before `c`, so whoever must do something at a smaller
+//!   position has what it needs.
+
+use std::io;
+use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+
+use tokio::runtime::Handle;
+
+use crate::chunks::{Chunk, Sizes, Splitter, one_line};
+use crate::decode::Decoder;
+use crate::error::SourceError;
+use crate::objects::Stores;
+use crate::progress::Progress;
+use crate::segments::{Encoding, Segment};
+use crate::stored::{Stored, Unopened};
+
+/// Chunks that wait for a worker.
+const CHUNKS_WAITING_MAX: usize = 2;
+/// Chunks of one inflater that wait for a feeder.
+const CHUNKS_INFLATED_MAX: usize = 1;
+/// Segments that a process decompresses at a time.
+const INFLATERS: usize = 2;
+/// Of a compressed object, asked for at a time.
+const STORED_WINDOW_BYTES: u64 = 4 << 20;
+
+/// Which part of the job this process is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Placement {
+    pub process: usize,
+    pub processes: usize,
+    /// Of each process.
+    pub workers: usize,
+}
+
+/// What reading needs besides the segments.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Must drive I/O and time on threads of its own, and outlive the receivers.
+    pub runtime: Handle,
+    pub progress: Arc<Progress>,
+    pub sizes: Sizes,
+}
+
+impl Options {
+    pub fn new(runtime: Handle) -> Self {
+        Self { runtime, progress: Arc::default(), sizes: Sizes::default() }
+    }
+}
+
+/// What a worker gets.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Step {
+    Chunk(Chunk),
+    /// This worker has got all its chunks.
+    End,
+}
+
+/// One worker's chunks, in increasing order of (segment, chunk), then [`Step::End`].
+pub struct ChunkReceiver {
+    worker: usize,
+    steps: Receiver<Step>,
+    wake: Arc<Wake>,
+    ended: bool,
+}
+
+type Wake = Mutex<Option<Box<dyn Fn() + Send>>>;
+
+impl ChunkReceiver {
+    /// Has `wake` called after each step that is sent, and once now, for those that have been. It must not panic.
+    pub fn on_ready(&self, wake: impl Fn() + Send + 'static) {
+        // A reader that has just sent a step waits here, and then wakes for it.
+        let mut slot = self.wake.lock().unwrap_or_else(PoisonError::into_inner);
+        wake();
+        *slot = Some(Box::new(wake));
+    }
+
+    /// The next step, `None` when there is none yet. Never waits. After the end it says so again.
+    ///
+    /// A reader that died is an error, not an end.
+    pub fn try_recv(&mut self) -> Result<Option<Step>, SourceError> {
+        if self.ended {
+            return Ok(Some(Step::End));
+        }
+        match self.steps.try_recv() {
+            Ok(step) => {
+                self.ended = matches!(step, Step::End);
+                Ok(Some(step))
+            }
+            Err(TryRecvError::Empty) => Ok(None),
+            Err(TryRecvError::Disconnected) => Err(SourceError::ReaderDied { worker: self.worker }),
+        }
+    }
+}
+
+/// Starts reading at position `from` = (segment, chunk); gives one receiver for each local worker.
+///
+/// A segment that cannot be read to its end says so in a chunk (`broken`), and the next ones go on.
+/// The threads end when everything is read, or soon after their receivers are dropped.
+///
+/// # Panics
+/// When `placement` names a process that does not exist, or has no worker.
+pub fn start(
+    segments: Arc<[Segment]>,
+    placement: Placement,
+    from: (u32, u32),
+    options: Options,
+) -> Result<Vec<ChunkReceiver>, SourceError> {
+    assert!(placement.process < placement.processes && placement.workers > 0, "{placement:?}");
+    let Options { runtime, progress, sizes } = options;
+    let plan = Arc::new(Plan { segments, placement, from, sizes, stores: Stores::new(runtime), progress });
+    plan.progress.set_total((0..).zip(plan.segments.iter()).map(|(s, segment)| plan.bytes_left(s, segment)).sum());
+
+    let mut inflated: Vec<Vec<Receiver<Inflated>>> = (0..placement.workers).map(|_| Vec::new()).collect();
+    for inflater in 0..INFLATERS {
+        let (senders, receivers): (Vec<_>, Vec<_>) =
+            (0..placement.workers).map(|_| sync_channel(CHUNKS_INFLATED_MAX)).unzip();
+        for (worker, receiver) in inflated.iter_mut().zip(receivers) {
+            worker.push(receiver);
+        }
+        if plan.compressed().nth(inflater).is_some() {
+            let plan = Arc::clone(&plan);
+            spawn(format!("ct-inflate-{inflater}"), move || inflate(&plan, inflater, &senders))?;
+        }
+    }
+
+    let mut receivers = Vec::with_capacity(placement.workers);
+    for (worker, inflated) in inflated.into_iter().enumerate() {
+        let (sender, steps) = sync_channel(CHUNKS_WAITING_MAX);
+        let wake = Arc::new(Wake::default());
+        let outlet = Outlet { steps: Some(sender), wake: Arc::clone(&wake) };
+        receivers.push(ChunkReceiver { worker, steps, wake, ended: false });
+        let plan = Arc::clone(&plan);
+        spawn(format!("ct-read-{worker}"), move || {
+            // Stopped early, it sends no end: a worker that is still there learns that way that chunks are missing.
+            let _ = feed(&plan, worker, &inflated, &outlet).and_then(|()| outlet.send(Step::End));
+        })?;
+    }
+    Ok(receivers)
+}
+
+fn spawn(name: String, run: impl FnOnce() + Send + 'static) -> Result<(), SourceError> {
+    thread::Builder::new().name(name).spawn(run).map(drop).map_err(|source| SourceError::Thread { source })
+}
+
+/// What all threads of the process agree on.
+struct Plan {
+    segments: Arc<[Segment]>,
+    placement: Placement,
+    from: (u32, u32),
+    sizes: Sizes,
+    stores: Stores,
+    progress: Arc<Progress>,
+}
+
+impl Plan {
+    /// Segments from the resume point on, by position.
+    fn segments(&self) -> impl Iterator<Item = (u32, &Segment)> {
+        (0..).zip(self.segments.iter()).skip(self.from.0 as usize)
+    }
+
+    /// Compressed segments of this process, likewise.
+    fn compressed(&self) -> impl Iterator<Item = (u32, &Segment)> {
+        let Placement { process, processes, .. } = self.placement;
+        self.segments()
+            .filter(move |(s, segment)| segment.encoding != Encoding::Plain && *s as usize % processes == process)
+    }
+
+    /// The first chunk of a segment that is wanted.
+    fn first_chunk(&self, s: u32) -> u32 {
+        if s == self.from.0 { self.from.1 } else { 0 }
+    }
+
+    /// What is to be read of a segment: a compressed one is always read from its beginning.
+    fn bytes_left(&self, s: u32, segment: &Segment) -> u64 {
+        match segment.encoding {
+            _ if s < self.from.0 => 0,
+            Encoding::Plain => segment.bytes.saturating_sub(self.sizes.start(self.first_chunk(s))),
+            Encoding::Gzip | Encoding::Zstd => segment.bytes,
+        }
+    }
+}
+
+/// A chunk, or the end of a segment.
+type Inflated = Option<Chunk>;
+
+/// A feeder stops before its end: its worker is gone, or an inflater died.
+struct Stopped;
+
+/// The sending half of a [`ChunkReceiver`]. Wakes the worker when it goes, too.
+struct Outlet {
+    steps: Option<SyncSender<Step>>,
+    wake: Arc<Wake>,
+}
+
+impl Outlet {
+    fn send(&self, step: Step) -> Result<(), Stopped> {
+        self.steps.as_ref().and_then(|steps| steps.send(step).ok()).ok_or(Stopped)?;
+        self.wake();
+        Ok(())
+    }
+
+    fn wake(&self) {
+        if let Some(wake) = &*self.wake.lock().unwrap_or_else(PoisonError::into_inner) {
+            wake();
+        }
+    }
+}
+
+impl Drop for Outlet {
+    fn drop(&mut self) {
+        self.steps = None;
+        self.wake();
+    }
+}
+
+/// Sends one worker its chunks of all segments.
+fn feed(plan: &Plan, worker: usize, inflated: &[Receiver<Inflated>], outlet: &Outlet) -> Result<(), Stopped> {
+    let Placement { process, processes, workers } = plan.placement;
+    let mut rank = 0;
+    for (s, segment) in plan.segments() {
+        if segment.encoding == Encoding::Plain {
+            let mut chunks = own_chunks(plan, s, segment, process * workers + worker).peekable();
+            if chunks.peek().is_none() {
+                continue;
+            }
+            let stored = Stored::open(segment, &plan.stores);
+            for c in chunks {
+                let mut chunk = read_chunk(plan, segment, &stored, c);
+                chunk.segment = s;
+                chunk.stored_bytes = plan.sizes.end(c).min(segment.bytes).saturating_sub(plan.sizes.start(c));
+                plan.progress.add_read(chunk.stored_bytes);
+                outlet.send(Step::Chunk(chunk))?;
+            }
+        } else if s as usize % processes == process {
+            while let Some(chunk) = inflated[rank % INFLATERS].recv().map_err(|_| Stopped)? {
+                outlet.send(Step::Chunk(chunk))?;
+            }
+            rank += 1;
+        }
+    }
+    Ok(())
+}
+
+/// The chunks of a plain segment that belong to a worker, counted over all processes.
+fn own_chunks(plan: &Plan, s: u32, segment: &Segment, worker: usize) -> impl Iterator<Item = u32> {
+    let peers = (plan.placement.processes * plan.placement.workers) as u64;
+    let first = plan.first_chunk(s);
+    let place = (u64::from(s) + u64::from(first)) % peers;
+    let skip = (worker as u64 + peers - place) % peers;
+    let chunks = u64::from(plan.sizes.chunks(segment.bytes));
+    (u64::from(first) + skip..chunks).step_by(peers as usize).map(|c| c as u32)
+}
+
+fn read_chunk(plan: &Plan, segment: &Segment, stored: &io::Result<Stored<'_>>, c: u32) -> Chunk {
+    let input = match stored {
+        Ok(stored) => stored.read_from(plan.sizes.first_byte(c), plan.sizes.window()),
+        Err(error) => Err(restated(error)),
+    };
+    let input = input.unwrap_or_else(|error| Box::new(Unopened::new(error)));
+    Splitter::at(c, segment.bytes, input, plan.sizes).cut().expect("a new splitter has a chunk")
+}
+
+/// The same again, for an error that spoils more than one chunk.
+fn restated(error: &io::Error) -> io::Error {
+    io::Error::new(error.kind(), one_line(error))
+}
+
+/// Decompresses every second compressed segment of the process and deals its chunks out to the feeders.
+fn inflate(plan: &Plan, inflater: usize, feeders: &[SyncSender<Inflated>]) {
+    let mut waiting = vec![true; feeders.len()];
+    for (s, segment) in plan.compressed().skip(inflater).step_by(INFLATERS) {
+        let stored = Stored::open(segment, &plan.stores);
+        let text = match &stored {
+            Ok(stored) => stored
+                .read_from(0, STORED_WINDOW_BYTES)
+                .and_then(|input| Decoder::new(segment.encoding, input))
+                .unwrap_or_else(Decoder::failed),
+            Err(error) => Decoder::failed(restated(error)),
+        };
+        let mut splitter = Splitter::stream(text, plan.sizes);
+        let (mut read, mut delivered) = (0, 0);
+        while let Some(mut chunk) = splitter.cut() {
+            let read_before = read;
+            read = if chunk.last { segment.bytes } else { splitter.input().stored_read() };
+            plan.progress.add_read(read - read_before);
+
+            let first = plan.first_chunk(s);
+            if chunk.chunk < first {
+                if chunk.broken.is_none() {
+                    continue;
+                }
+                // What breaks before the first wanted chunk leaves that one without its lines.
+                chunk = Chunk { chunk: first, offset: plan.sizes.start(first), ..chunk };
+                (chunk.text, chunk.overlong, chunk.lines) = (Vec::new(), None, 0);
+            }
+            chunk.segment = s;
+            chunk.stored_bytes = read - delivered;
+            delivered = read;
+            let feeder = (s as usize + chunk.chunk as usize) % feeders.len();
+            waiting[feeder] &= feeders[feeder].send(Some(chunk)).is_ok();
+            if !waiting.contains(&true) {
+                return;
+            }
+        }
+        for (feeder, waiting) in feeders.iter().zip(&mut waiting) {
+            *waiting &= feeder.send(None).is_ok();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+
+    fn channel() -> (Outlet, ChunkReceiver) {
+        let (sender, steps) = sync_channel(CHUNKS_WAITING_MAX);
+        let wake = Arc::new(Wake::default());
+        let outlet = Outlet { steps: Some(sender), wake: Arc::clone(&wake) };
+        (outlet, ChunkReceiver { worker: 7, steps, wake, ended: false })
+    }
+
+    #[test]
+    fn an_end_stays_an_end() {
+        let (outlet, mut receiver) = channel();
+        assert_eq!(receiver.try_recv().unwrap(), None);
+        assert!(outlet.send(Step::End).is_ok());
+        drop(outlet);
+        for _ in 0..2 {
+            assert_eq!(receiver.try_recv().unwrap(), Some(Step::End));
+        }
+    }
+
+    #[test]
+    fn a_reader_that_dies_is_no_end() {
+        let (outlet, mut receiver) = channel();
+        let woken = Arc::new(AtomicUsize::new(0));
+        let counter = Arc::clone(&woken);
+        receiver.on_ready(move || {
+            counter.fetch_add(1, Ordering::Relaxed);
+        });
+        let died = thread::spawn(move || {
+            let _outlet = outlet;
+            panic!("on purpose");
+        });
+        assert!(died.join().is_err());
+        assert_eq!(woken.load(Ordering::Relaxed), 2);
+        assert!(matches!(receiver.try_recv(), Err(SourceError::ReaderDied { worker: 7 })));
+    }
+
+    #[test]
+    fn every_chunk_has_one_owner() {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let segment = Segment { name: "/a".to_owned(), bytes: 95, encoding: Encoding::Plain, version: String::new() };
+        for (processes, workers) in [(1, 1), (1, 3), (2, 2), (3, 5)] {
+            for s in 0..4 {
+                let plan = Plan {
+                    segments: Arc::default(),
+                    placement: Placement { process: 0, processes, workers },
+                    from: (2, 3),
+                    sizes: Sizes::new(10, 10),
+                    stores: Stores::new(runtime.handle().clone()),
+                    progress: Arc::default(),
+                };
+                let peers = processes * workers;
+                let mut seen = Vec::new();
+                for worker in 0..peers {
+                    for c in own_chunks(&plan, s, &segment, worker) {
+                        assert_eq!((s + c) as usize % peers, worker);
+                        seen.push(c);
+                    }
+                }
+                seen.sort_unstable();
+                assert!(seen.into_iter().eq(if s == 2 { 3..10 } else { 0..10 }));
+            }
+        }
+    }
+}
