@@ -20,6 +20,11 @@ impl Failure {
     pub fn usage(error: impl Into<anyhow::Error>) -> Self {
         Self { exit: Exit::Usage, error: error.into() }
     }
+
+    /// A worker process has printed it already.
+    pub fn is_reported(&self) -> bool {
+        matches!(self.error.downcast_ref(), Some(SuperviseError::Reported { .. }))
+    }
 }
 
 impl<E: Into<anyhow::Error>> From<E> for Failure {

@@ -27,7 +27,9 @@ fn main() -> ExitCode {
     match run(cli.command) {
         Ok(exit) => exit.into(),
         Err(failure) => {
-            fail::report(&failure.error);
+            if !failure.is_reported() {
+                fail::report(&failure.error);
+            }
             failure.exit.into()
         }
     }

@@ -21,8 +21,6 @@ pub struct Block {
     pub offset: u64,
     /// Whole lines.
     pub text: Vec<u8>,
-    /// Lines that start in this chunk, overlong ones included.
-    pub lines: u64,
     /// The last line that starts in this chunk, if it is longer than a message may be.
     pub overlong: Option<Overlong>,
     /// The segment ends with this chunk.

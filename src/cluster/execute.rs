@@ -78,7 +78,6 @@ fn join<T: Send + 'static>(guards: WorkerGuards<T>, process: usize) -> Result<Ve
 #[cfg(test)]
 mod tests {
     use std::fs;
-    use std::net::TcpListener;
     use std::os::unix::fs::PermissionsExt;
     use std::sync::{Arc, Mutex};
     use std::thread;
@@ -90,6 +89,7 @@ mod tests {
     use super::super::hello::Member;
     use super::super::links::{Addresses, connect};
     use super::super::secret::Secret;
+    use super::super::wire::tests::own_host;
     use super::*;
 
     /// Every worker sends 0..1000; each number goes to the worker that it names, modulo all.
@@ -157,10 +157,8 @@ mod tests {
 
     #[test]
     fn processes_over_tcp() {
-        let held: Vec<_> = (0..2).map(|_| TcpListener::bind("127.0.0.1:0").expect("a free port")).collect();
-        let hosts = held.iter().map(|port| port.local_addr().expect("bound").to_string()).collect();
-        drop(held);
-        check(2, 2, &Addresses::Tcp(hosts));
+        let host = own_host();
+        check(2, 2, &Addresses::Tcp(vec![format!("{host}:2101"), format!("{host}:2102")]));
     }
 
     #[test]

@@ -139,8 +139,19 @@ pub(super) fn socket_path(folder: &Path, index: usize) -> PathBuf {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
+    use std::sync::atomic::{AtomicU8, Ordering};
+
     use super::*;
+
+    /// A loopback address for one test alone: on a shared one, a port that a test gives back may go to another test
+    /// while somebody still dials it.
+    pub(crate) fn own_host() -> String {
+        static NEXT: AtomicU8 = AtomicU8::new(1);
+        let [.., high, low] = std::process::id().to_be_bytes();
+        let test = NEXT.fetch_add(1, Ordering::Relaxed);
+        format!("127.{test}.{high}.{}", low.clamp(1, 254))
+    }
 
     #[test]
     fn a_tcp_link_notices_that_its_peer_is_gone() {

@@ -49,7 +49,6 @@ impl Blocks for SegmentBlocks {
                 segment_name: self.names[chunk.segment as usize].clone(),
                 offset: chunk.offset,
                 text: chunk.text,
-                lines: chunk.lines,
                 overlong: chunk.overlong.map(|long| Overlong { offset: long.offset, head: long.head }),
                 last: chunk.last,
                 broken: chunk.broken,

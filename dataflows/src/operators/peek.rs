@@ -9,6 +9,7 @@ use std::sync::Arc;
 use ct_model::message::{Message, Reader, Reason, Unusable};
 use ct_model::name::{self, NameSource, Names};
 use ct_model::{Key, Rejected};
+use memchr::memchr;
 use timely::dataflow::StreamVec;
 use timely::dataflow::channels::pact::Pipeline;
 use timely::dataflow::operators::generic::OutputBuilder;
@@ -85,8 +86,8 @@ fn ask(
 /// The messages of a block in order. Lines of rejected rows are counted from the start of the block, from 1; where the
 /// block stands in its segment is known only when all before it are read.
 pub fn read_block(reader: &mut Reader, block: Block, feed: &Arc<str>) -> Peeked {
-    let Block { position, segment_name, offset, text, lines, overlong, last, broken } = block;
-    let mut tail = Tail { position, lines, last, ..Tail::default() };
+    let Block { position, segment_name, offset, text, overlong, last, broken } = block;
+    let mut tail = Tail { position, last, ..Tail::default() };
     tail.counts.bytes = text.len() as u64;
     tail.counts.unreadable = u64::from(broken.is_some());
     tail.broken = broken.map(|why| (segment_name.to_string(), why));
@@ -107,12 +108,12 @@ pub fn read_block(reader: &mut Reader, block: Block, feed: &Arc<str>) -> Peeked 
         })
     };
     let mut read_names = Names::default();
-    let (mut line, mut at) = (0, offset);
-    for message in text.split_inclusive(|byte| *byte == b'\n') {
+    let (mut line, mut at) = (0, 0);
+    while at < text.len() {
         line += 1;
         let start = at;
-        at += message.len() as u64;
-        let message = message.trim_ascii();
+        at = memchr(b'\n', &text[start..]).map_or(text.len(), |length| start + length + 1);
+        let message = text[start..at].trim_ascii();
         if message.is_empty() {
             continue;
         }
@@ -130,14 +131,16 @@ pub fn read_block(reader: &mut Reader, block: Block, feed: &Arc<str>) -> Peeked 
             }
             Ok(Message::Heartbeat) => tail.counts.heartbeats += 1,
             Ok(Message::Other) => tail.counts.other += 1,
-            Err(unusable) => items.push(reject(&mut tail, line, start, message, unusable)),
+            Err(unusable) => items.push(reject(&mut tail, line, offset + start as u64, message, unusable)),
         }
     }
     if let Some(Overlong { offset, head }) = overlong {
+        line += 1;
         tail.counts.messages += 1;
         let detail = "longer than a message may be".into();
         let unusable = Unusable { reason: Reason::TooLong, detail, seen: None };
-        items.push(reject(&mut tail, line + 1, offset, &head, unusable));
+        items.push(reject(&mut tail, line, offset, &head, unusable));
     }
+    tail.lines = line;
     Peeked { items, tail }
 }

@@ -19,7 +19,7 @@ const PUTS_AT_A_TIME: usize = 4;
 /// A commit whose outcome stays unknown that often is given up; the store has tried again by itself each time.
 const COMMIT_TRIES: u32 = 5;
 /// Before the second try; doubles with each.
-const COMMIT_PAUSE: Duration = Duration::from_millis(50);
+const COMMIT_PAUSE: Duration = Duration::from_millis(20);
 
 /// Where the lake stands.
 #[derive(Clone, Debug, Default, PartialEq)]

@@ -358,6 +358,7 @@ fn with_causes(error: &dyn std::error::Error) -> String {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use std::ops::ControlFlow;
     use std::sync::Arc;

@@ -1,13 +1,14 @@
 use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
 use std::os::unix::net::UnixListener;
-use std::sync::Mutex;
+use std::process::Command;
 use std::thread::JoinHandle;
 
 use tempfile::TempDir;
 
 use super::super::hello::tests::member;
 use super::super::secret::Secret;
+use super::super::wire::tests::own_host;
 use super::*;
 
 /// Far longer than anything here takes: a stranger that held up a start would make its test fail by this much.
@@ -63,7 +64,8 @@ impl Loopback for UnixStream {
 
 impl Loopback for TcpStream {
     fn site(processes: usize) -> Site<Self> {
-        let listen = |_| Self::listen(&"127.0.0.1:0".to_owned()).expect("a free port");
+        let address = format!("{}:0", own_host());
+        let listen = |_| Self::listen(&address).expect("a free port");
         let listeners: Vec<_> = (0..processes).map(listen).collect();
         let addresses = listeners.iter().map(|port| port.local_addr().expect("bound").to_string()).collect();
         let listeners = listeners.into_iter().map(Some).collect();
@@ -71,7 +73,7 @@ impl Loopback for TcpStream {
     }
 
     fn spare(_folder: &TempDir) -> TcpListener {
-        Self::listen(&"127.0.0.1:0".to_owned()).expect("a free port")
+        Self::listen(&format!("{}:0", own_host())).expect("a free port")
     }
 }
 
@@ -87,18 +89,16 @@ macro_rules! on_both {
 }
 
 /// All links of a cluster carry a byte in both directions.
-fn check_links<S: Loopback>(all: Vec<Vec<Option<S>>>) {
-    let mut all = all;
-    for a in 0..all.len() {
-        for b in 0..all.len() {
-            assert_eq!(all[a][b].is_none(), a == b);
-            if a != b {
-                let byte = [u8::try_from(a * 16 + b).expect("few processes")];
-                all[a][b].as_mut().expect("linked").write_all(&byte).expect("a link");
-                let mut read = [0];
-                all[b][a].as_mut().expect("linked").read_exact(&mut read).expect("a link");
-                assert_eq!(read, byte, "{a} to {b}");
-            }
+fn check_links<S: Loopback>(mut all: Vec<Vec<Option<S>>>) {
+    let pairs = (0..all.len()).flat_map(|a| (0..all.len()).map(move |b| (a, b))).collect::<Vec<_>>();
+    for (a, b) in pairs {
+        assert_eq!(all[a][b].is_none(), a == b);
+        if a != b {
+            let byte = [u8::try_from(a * 16 + b).expect("few processes")];
+            all[a][b].as_mut().expect("linked").write_all(&byte).expect("a link");
+            let mut read = [0];
+            all[b][a].as_mut().expect("linked").read_exact(&mut read).expect("a link");
+            assert_eq!(read, byte, "{a} to {b}");
         }
     }
 }
@@ -342,44 +342,34 @@ on_both! {
     peers_are_missing => missing_is_named;
 }
 
-/// What a start logs goes into the returned text.
-fn logged(work: impl FnOnce()) -> String {
-    #[derive(Clone, Default)]
-    struct Log(Arc<Mutex<Vec<u8>>>);
-    impl io::Write for Log {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            self.0.lock().expect("no thread panics").write(bytes)
-        }
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
+const ROLE: &str = "CT_STREAM_TEST_STRANGERS";
+
+/// Does nothing in a normal run; the test below starts it in a process of its own, whose log then is its log alone.
+#[test]
+fn role() {
+    let Ok(strangers) = std::env::var(ROLE) else { return };
+    tracing_subscriber::fmt().with_ansi(false).with_writer(io::stderr).init();
+    let mut site = TcpStream::site(2);
+    let first = site.meet(member(0, 2));
+    for _ in 0..strangers.parse().expect("a number") {
+        let mut stream = site.dial(0);
+        stream.write_all(b"GET / HTTP/1.1\r\n\r\n").expect("it listens");
+        let _ = stream.read_to_end(&mut Vec::new());
     }
-    let log = Log::default();
-    let writer = log.clone();
-    let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
-    tracing::subscriber::with_default(subscriber, work);
-    let bytes = log.0.lock().expect("no thread panics").clone();
-    String::from_utf8(bytes).expect("text")
+    let second = site.meet(member(1, 2));
+    join(vec![first, second]);
 }
 
 #[test]
 fn strangers_are_logged_up_to_a_number() {
     for strangers in [1, STRANGERS_NAMED_MAX, STRANGERS_NAMED_MAX * 3] {
-        let mut site = TcpStream::site(2);
-        let listener = site.listeners[0].take();
-        let addresses = site.addresses.clone();
-        let second = thread::spawn(move || {
-            for _ in 0..strangers {
-                let mut stream = site.dial(0);
-                stream.write_all(b"GET / HTTP/1.1\r\n\r\n").expect("it listens");
-                let _ = stream.read_to_end(&mut Vec::new());
-            }
-            site.meet(member(1, 2)).join().expect("no panic").expect("linked")
-        });
-        let log = logged(|| {
-            meet_at::<TcpStream>(member(0, 2), listener, &addresses, LONG, LIMITS).expect("linked");
-        });
-        second.join().expect("no panic");
+        let output = Command::new(std::env::current_exe().expect("the test binary has a path"))
+            .args(["--exact", "cluster::links::tests::role", "--nocapture"])
+            .env(ROLE, strangers.to_string())
+            .output()
+            .expect("the test binary starts");
+        let log = String::from_utf8(output.stderr).expect("text");
+        assert!(output.status.success(), "{log}");
         let named = log.lines().filter(|line| line.contains("it does not speak the link protocol")).count();
         assert_eq!(named, strangers.min(STRANGERS_NAMED_MAX), "{log}");
         let summed_up = log.contains("they are counted, not named");

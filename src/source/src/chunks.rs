@@ -7,7 +7,7 @@
 use std::fmt;
 use std::io::Read;
 
-use memchr::{memchr, memchr_iter, memrchr};
+use memchr::{memchr, memrchr};
 
 /// The text one timestamp stands for.
 pub const CHUNK_BYTES: u64 = 4 << 20;
@@ -32,8 +32,6 @@ pub struct Chunk {
     pub text: Vec<u8>,
     /// The line after `text`, when it was too long to be in it. No other line of the chunk can be that long.
     pub overlong: Option<Overlong>,
-    /// How many lines start here, blank and overlong ones included.
-    pub lines: u64,
     /// No line starts behind this chunk.
     pub last: bool,
     /// Why lines are missing behind `text`: from here to the end of the segment, or (plain) of the chunk.
@@ -60,7 +58,6 @@ impl fmt::Debug for Chunk {
             .field("offset", &self.offset)
             .field("text_bytes", &self.text.len())
             .field("overlong", &self.overlong.as_ref().map(|line| line.offset))
-            .field("lines", &self.lines)
             .field("last", &self.last)
             .field("broken", &self.broken)
             .field("stored_bytes", &self.stored_bytes)
@@ -185,8 +182,6 @@ impl<R: Read> Splitter<R> {
         if text.is_empty() {
             offset = self.sizes.start(chunk);
         }
-        let unended = !text.is_empty() && !text.ends_with(b"\n");
-        let lines = memchr_iter(b'\n', &text).count() as u64 + u64::from(unended) + u64::from(overlong.is_some());
 
         let mut last = !self.reaches_beyond(end);
         let mut broken = match &self.end {
@@ -198,7 +193,7 @@ impl<R: Read> Splitter<R> {
             broken = Some("it has more than 2^32 chunks".to_owned());
         }
         self.next = if last { None } else { Some(chunk + 1) };
-        Some(Chunk { segment: 0, chunk, offset, text, overlong, lines, last, broken, stored_bytes: 0 })
+        Some(Chunk { segment: 0, chunk, offset, text, overlong, last, broken, stored_bytes: 0 })
     }
 
     /// Skips the rest of a line that started earlier, as far as it lies before `end`.

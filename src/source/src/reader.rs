@@ -3,9 +3,10 @@
 //! Each worker has a *feeder*, a thread that goes through all segments in order and sends the worker its chunks:
 //! - Chunk `c` of plain segment `s` belongs to worker `(s + c) % (processes * workers)` of the job, and its feeder reads it
 //!   alone: one large file is spread over all workers of all processes.
-//! - Compressed segment `s` belongs to process `s % processes`, chunk `c` of it to local worker `(s + c) % workers`. An
-//!   *inflater* decompresses it for all feeders of the process. There are two: one takes the process's compressed segments
-//!   of even rank, one those of odd rank, so that the next is under way when one ends.
+//! - Chunks of compressed segments belong to workers alike. Text can be had only from the start, so every process
+//!   decompresses all of a segment and keeps its workers' chunks: decompressing takes a fraction of what the text costs
+//!   later, and the processes stay side by side. An *inflater* does it for all feeders of a process. There are two: one
+//!   takes the compressed segments of even rank, one those of odd rank, so that the next is under way when one ends.
 //!
 //! Every queue is bounded, and nothing deadlocks as long as each worker takes what it has, or waits only for what was said
 //! at smaller positions (as a worker does that waits for the frontier):
@@ -176,11 +177,16 @@ impl Plan {
         (0..).zip(self.segments.iter()).skip(self.from.0 as usize)
     }
 
-    /// Compressed segments of this process, likewise.
+    /// Compressed segments, likewise.
     fn compressed(&self) -> impl Iterator<Item = (u32, &Segment)> {
-        let Placement { process, processes, .. } = self.placement;
-        self.segments()
-            .filter(move |(s, segment)| segment.encoding != Encoding::Plain && *s as usize % processes == process)
+        self.segments().filter(|(_, segment)| segment.encoding != Encoding::Plain)
+    }
+
+    /// The worker of this process that a chunk belongs to, if it belongs to one.
+    fn local_owner(&self, s: u32, c: u32) -> Option<usize> {
+        let Placement { process, processes, workers } = self.placement;
+        let owner = (s as usize + c as usize) % (processes * workers);
+        owner.checked_sub(process * workers).filter(|local| *local < workers)
     }
 
     /// The first chunk of a segment that is wanted.
@@ -233,7 +239,7 @@ impl Drop for Outlet {
 
 /// Sends one worker its chunks of all segments.
 fn feed(plan: &Plan, worker: usize, inflated: &[Receiver<Inflated>], outlet: &Outlet) -> Result<(), Stopped> {
-    let Placement { process, processes, workers } = plan.placement;
+    let Placement { process, workers, .. } = plan.placement;
     let mut rank = 0;
     for (s, segment) in plan.segments() {
         if segment.encoding == Encoding::Plain {
@@ -249,7 +255,7 @@ fn feed(plan: &Plan, worker: usize, inflated: &[Receiver<Inflated>], outlet: &Ou
                 plan.progress.add_read(chunk.stored_bytes);
                 outlet.send(Step::Chunk(chunk))?;
             }
-        } else if s as usize % processes == process {
+        } else {
             while let Some(chunk) = inflated[rank % INFLATERS].recv().map_err(|_| Stopped)? {
                 outlet.send(Step::Chunk(chunk))?;
             }
@@ -296,25 +302,26 @@ fn inflate(plan: &Plan, inflater: usize, feeders: &[SyncSender<Inflated>]) {
             Err(error) => Decoder::failed(restated(error)),
         };
         let mut splitter = Splitter::stream(text, plan.sizes);
-        let (mut read, mut delivered) = (0, 0);
+        let mut delivered = 0;
         while let Some(mut chunk) = splitter.cut() {
-            let read_before = read;
-            read = if chunk.last { segment.bytes } else { splitter.input().stored_read() };
-            plan.progress.add_read(read - read_before);
-
+            let read = if chunk.last { segment.bytes } else { splitter.input().stored_read() };
             let first = plan.first_chunk(s);
             if chunk.chunk < first {
                 if chunk.broken.is_none() {
+                    // A segment that ends before the first wanted chunk is nobody's to account for.
+                    if chunk.last && plan.placement.process == 0 {
+                        plan.progress.add_read(read);
+                    }
                     continue;
                 }
                 // What breaks before the first wanted chunk leaves that one without its lines.
                 chunk = Chunk { chunk: first, offset: plan.sizes.start(first), ..chunk };
-                (chunk.text, chunk.overlong, chunk.lines) = (Vec::new(), None, 0);
+                (chunk.text, chunk.overlong) = (Vec::new(), None);
             }
-            chunk.segment = s;
-            chunk.stored_bytes = read - delivered;
+            (chunk.segment, chunk.stored_bytes) = (s, read - delivered);
             delivered = read;
-            let feeder = (s as usize + chunk.chunk as usize) % feeders.len();
+            let Some(feeder) = plan.local_owner(s, chunk.chunk) else { continue };
+            plan.progress.add_read(chunk.stored_bytes);
             waiting[feeder] &= feeders[feeder].send(Some(chunk)).is_ok();
             if !waiting.contains(&true) {
                 return;

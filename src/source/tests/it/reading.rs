@@ -73,7 +73,6 @@ fn chunks_by_loop(text: &[u8], chunk_bytes: usize, line_bytes_max: usize) -> Vec
             offset: (chunk * chunk_bytes) as u64,
             text: Vec::new(),
             overlong: None,
-            lines: 0,
             last: chunk + 1 == count,
             broken: None,
             stored_bytes: 0,
@@ -96,7 +95,6 @@ fn chunks_by_loop(text: &[u8], chunk_bytes: usize, line_bytes_max: usize) -> Vec
             }
             chunk.text.extend_from_slice(kept);
         }
-        chunk.lines += u64::from(!kept.is_empty());
         start += line.len();
     }
     chunks
