@@ -162,8 +162,6 @@ pub struct WorkerArgs {
     /// The plan the supervisor wrote
     #[arg(long)]
     pub plan: PathBuf,
-    #[arg(long)]
-    pub process: usize,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

@@ -115,7 +115,7 @@ def certificates(context):
     unread = [c["sha256"] for c in readable if rows[c["sha256"]]["parse"] == "failed"]
     expect(not unread, f"{len(unread)} of {len(readable)} certificates could not be read, one is {unread[:1]}")
     dates = [c["sha256"] for c in readable if rows[c["sha256"]]["parse"] == "ok" and c.get("not_before")
-             and rows[c["sha256"]]["not_before"] and str(rows[c["sha256"]]["not_before"].date()) != c["not_before"]]
+             and rows[c["sha256"]]["not_before"] and str(rows[c["sha256"]]["not_before"].date()) != c["not_before"].rjust(10, "0")]
     expect(not dates, f"{len(dates)} certificates have another not_before, one is {dates[:1]}")
 
 

@@ -60,6 +60,7 @@ pub struct ResumePoint {
     pub unreadable: BTreeMap<String, String>,
 }
 
+/// A file of a manifest. It also crosses worker links in a format that knows no missing fields: none may be skipped.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FileEntry {
     pub table: Table,
@@ -72,9 +73,7 @@ pub struct FileEntry {
     /// Lower-case hex.
     pub sha256: String,
     /// Oldest and newest `seen` of its rows, microseconds; absent when no row has one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub min_seen: Option<i64>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_seen: Option<i64>,
 }
 

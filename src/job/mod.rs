@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 use ct_dataflows::modules::Modules;
 use ct_sinks::hot::{self, Applier, ApplierOptions, HotOptions, HotReport};
 use ct_sinks::lake::Lake;
@@ -29,7 +29,7 @@ use crate::cluster::secret::Secret;
 use crate::cluster::signals::{stop_flag, stop_flag_or_exit};
 use crate::cluster::supervisor::{Spec, Timing, supervise};
 use crate::config::{Config, HotConfig};
-use crate::fail::Failure;
+use crate::fail::{self, Failure};
 use crate::progress::{Status, Ticker, display};
 use crate::summary::Account;
 use crate::telemetry;
@@ -93,9 +93,13 @@ pub fn replay(args: &ReplayArgs) -> Result<Exit, Failure> {
         "replay starts"
     );
     let hot_state = if leads { open_hot(&config.hot, &lake)? } else { None };
-    let applier = Arc::new(Applier::start(lake.clone(), hot_state, ApplierOptions::default()));
+    let applier = Arc::new(Mutex::new(Some(Applier::start(lake.clone(), hot_state, ApplierOptions::default()))));
     let notify = applier.clone();
-    let published = move |sequence| notify.published(sequence);
+    let published = move |sequence| {
+        if let Some(applier) = &*notify.lock().unwrap_or_else(PoisonError::into_inner) {
+            applier.published(sequence);
+        }
+    };
 
     let (restarts, status) = match (args.job.process, &args.job.hostfile, plan.processes) {
         (Some(index), Some(hosts), _) => {
@@ -109,7 +113,7 @@ pub fn replay(args: &ReplayArgs) -> Result<Exit, Failure> {
         return Ok(Exit::Done);
     }
 
-    let applier = Arc::into_inner(applier);
+    let applier = applier.lock().unwrap_or_else(PoisonError::into_inner).take();
     let report = applier.map(|applier| applier.finish(HOT_DEADLINE)).filter(|_| config.hot.url != "none");
     let account = account(&plan, &lake, &start, started.elapsed(), restarts, status, report)?;
     let text = match args.summary {
@@ -118,6 +122,9 @@ pub fn replay(args: &ReplayArgs) -> Result<Exit, Failure> {
         Summary::None => String::new(),
     };
     std::io::stdout().write_all(text.as_bytes()).context("writing the summary")?;
+    for (name, why) in &account.unreadable {
+        fail::report(&anyhow!("{name}: {why}; what was read is published"));
+    }
     Ok(if account.unreadable.is_empty() { Exit::Done } else { Exit::Input })
 }
 
@@ -246,11 +253,11 @@ pub fn open_hot(config: &HotConfig, lake: &Lake) -> Result<Option<Box<dyn hot::H
 fn member_of_hosts(plan: &Plan, start: &Start, config: &Config, index: usize) -> Result<Member, Failure> {
     if index >= plan.processes {
         let text = format!("-p {index}: the cluster has {} processes (-n), numbered from 0", plan.processes);
-        return Err(Failure::usage(anyhow::anyhow!(text)));
+        return Err(Failure::usage(anyhow!(text)));
     }
     let Some(path) = &config.cluster.secret_file else {
         let text = "--hostfile needs a secret: --cluster-secret-file FILE, or cluster.secret_file in the configuration";
-        return Err(Failure::usage(anyhow::anyhow!(text)));
+        return Err(Failure::usage(anyhow!(text)));
     };
     let bytes = std::fs::read(path).with_context(|| path.display().to_string()).map_err(Failure::usage)?;
     let secret = Secret::new(bytes).with_context(|| path.display().to_string()).map_err(Failure::usage)?;
@@ -275,7 +282,7 @@ fn hosts_of(path: &Path, processes: usize) -> Result<Addresses, Failure> {
     let hosts: Vec<String> = lines.map(str::to_owned).collect();
     if hosts.len() < processes {
         let text = format!("{}: {} hosts for {processes} processes (-n)", path.display(), hosts.len());
-        return Err(Failure::usage(anyhow::anyhow!(text)));
+        return Err(Failure::usage(anyhow!(text)));
     }
     Ok(Addresses::Tcp(hosts[..processes].to_vec()))
 }

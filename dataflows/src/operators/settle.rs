@@ -104,7 +104,10 @@ pub fn settle_epoch(peeked: Peeked, answers: &[Answer], feed: &Arc<str>) -> Sett
                     settled.certificates.push(sighting);
                 }
             }
-            Item::Rejected(row) if verdict.rejected => settled.rejected.push(row),
+            Item::Rejected(row) if verdict.rejected => {
+                counts.rejected_new += 1;
+                settled.rejected.push(row);
+            }
             Item::Rejected(_) => {}
             Item::Names(names) => settled.names.push(names),
         }

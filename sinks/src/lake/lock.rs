@@ -1,6 +1,7 @@
 //! Finds out, before any work, whether this job can write to the lake, and keeps other jobs off a local one.
 
 use std::fs::{File, TryLockError};
+use std::path::Path;
 
 use bytes::Bytes;
 use object_store::PutMode;
@@ -25,15 +26,22 @@ impl Lake {
     /// [is fenced](SinkError::is_fenced) means that another job is at work.
     pub fn lock(&self) -> Result<Option<Lock>, SinkError> {
         let refuse = |error| SinkError::NotWritable { url: self.store.url().to_owned(), source: Box::new(error) };
+        // Two jobs that probe one local folder at the same moment disturb each other, so the lock comes first.
+        let lock = self.store.local().map(|folder| self.lock_folder(folder)).transpose()?;
         self.probe().map_err(refuse)?;
-        let Some(folder) = self.store.local() else { return Ok(None) };
+        Ok(lock)
+    }
+
+    fn lock_folder(&self, folder: &Path) -> Result<Lock, SinkError> {
+        let refuse = |error| SinkError::NotWritable { url: self.store.url().to_owned(), source: Box::new(error) };
         let path = folder.join(LOCK);
         let failed = |source| SinkError::File { action: "locking", path: path.clone(), source };
+        std::fs::create_dir_all(folder.join("_ct")).map_err(|source| refuse(failed(source)))?;
         // Not truncated: an open lock file has no content to lose, and none to win.
         let file = File::options().create(true).truncate(false).write(true).open(&path);
         let file = file.map_err(|source| refuse(failed(source)))?;
         match file.try_lock() {
-            Ok(()) => Ok(Some(Lock { _file: file })),
+            Ok(()) => Ok(Lock { _file: file }),
             Err(TryLockError::WouldBlock) => Err(SinkError::Locked { path }),
             Err(TryLockError::Error(source)) => Err(failed(source)),
         }

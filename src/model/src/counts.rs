@@ -6,16 +6,15 @@ use serde::{Deserialize, Serialize};
 
 macro_rules! counts {
     ($($(#[$doc:meta])* $name:ident,)*) => {
+        /// These cross worker links in a format that knows no missing fields: none may be skipped.
         /// `messages = heartbeats + other + rejected + redelivered + entries + names_only` always holds.
         #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
         #[serde(default)]
         pub struct Counts {
             $($(#[$doc])* pub $name: u64,)*
             /// Findings by module.
-            #[serde(skip_serializing_if = "BTreeMap::is_empty")]
             pub findings_by_module: BTreeMap<String, u64>,
             /// Rejected messages by reason.
-            #[serde(skip_serializing_if = "BTreeMap::is_empty")]
             pub rejected_by_reason: BTreeMap<String, u64>,
         }
 
@@ -41,6 +40,8 @@ counts! {
     other,
     /// Messages that could not be used.
     rejected,
+    /// Rows of `rejected`: those of `rejected` that the lake did not have.
+    rejected_new,
     /// Messages that repeat an entry the lake or this run already has.
     redelivered,
     /// Messages that brought a new entry.
