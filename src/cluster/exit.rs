@@ -112,11 +112,16 @@ fn describe(info: &PanicHookInfo<'_>) -> String {
     let thread = thread::current();
     let mut line = String::from("ct-stream: thread '");
     escape_into(&mut line, thread.name().unwrap_or("unnamed"));
-    line.push_str("' panicked");
-    if let Some(place) = info.location() {
-        let _ = write!(line, " at {place}");
+    if child::is_worker() && is_loss_of_a_peer(message(info)) {
+        // No fault of this process.
+        line.push_str("' lost a peer: ");
+    } else {
+        line.push_str("' panicked");
+        if let Some(place) = info.location() {
+            let _ = write!(line, " at {place}");
+        }
+        line.push_str(": ");
     }
-    line.push_str(": ");
     escape_into(&mut line, message(info));
     line.push('\n');
     line

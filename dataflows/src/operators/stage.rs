@@ -45,14 +45,13 @@ pub fn stage<'s, Part: ExchangeData, S: ports::Stage<Part> + 'static>(
         move |initial, info| {
             drop(initial);
             stage.wake_by(scope.worker().sync_activator_for(info.address.to_vec()));
-            let mut gathered: BTreeMap<Epoch, Rows> = BTreeMap::new();
+            let mut gathered: BTreeMap<Epoch, Vec<Rows>> = BTreeMap::new();
             let mut decided: VecDeque<(Capability<Epoch>, Cut)> = VecDeque::new();
             let mut writing: VecDeque<(Capability<Epoch>, u64)> = VecDeque::new();
             move |(rows, rows_frontier), (cuts, _), output| {
                 rows.for_each(|capability, rows| {
                     let Some(&epoch) = capability.least() else { return };
-                    let gathered = gathered.entry(epoch).or_default();
-                    rows.iter_mut().for_each(|rows| gathered.append(rows));
+                    gathered.entry(epoch).or_default().append(rows);
                 });
                 cuts.for_each(|capability, cuts| {
                     for cut in cuts.drain(..) {
@@ -80,13 +79,10 @@ pub fn stage<'s, Part: ExchangeData, S: ports::Stage<Part> + 'static>(
 }
 
 /// All rows of a cut, with lines of rejected rows counted from the start of their segments.
-fn number_lines(gathered: BTreeMap<Epoch, Rows>, cut: &Cut) -> Rows {
-    let lines_before: BTreeMap<u64, u64> = cut.lines_before.iter().copied().collect();
-    let mut all = Rows::default();
-    for (epoch, mut rows) in gathered {
-        let before = lines_before.get(&epoch).copied().unwrap_or_default();
-        rows.rejected.iter_mut().for_each(|row| row.line += before);
-        all.append(&mut rows);
+fn number_lines(mut gathered: BTreeMap<Epoch, Vec<Rows>>, cut: &Cut) -> Rows {
+    for (epoch, before) in &cut.lines_before {
+        let rows = gathered.get_mut(epoch).into_iter().flatten();
+        rows.flat_map(|rows| &mut rows.rejected).for_each(|row| row.line += before);
     }
-    all
+    Rows::concat(gathered.into_values().flatten().collect())
 }

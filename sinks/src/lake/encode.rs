@@ -28,6 +28,8 @@ use crate::error::SinkError;
 
 /// Rows in a row group: what a look-up by id or domain reads.
 const GROUP_ROWS: usize = 30_720;
+/// Rows that are columns at a time on their way into a group: what they take besides the rows stays in the cache.
+const BATCH_ROWS: usize = 1_024;
 /// Fewer where a row holds up to 4 KiB of a message.
 const GROUP_ROWS_REJECTED: usize = 4_096;
 /// Rows in a page, for readers that use the page index.
@@ -97,9 +99,9 @@ fn encode_file<R: Row>(
         .with_schema_root(R::TABLE.as_str().to_owned())
         .with_skip_arrow_metadata(true);
     let mut writer = ArrowWriter::try_new_with_options(Vec::new(), schema.clone(), writer_options)?;
-    for group in order.chunks(group_rows(R::TABLE)) {
-        let mut columns = R::columns(group.len());
-        for &position in group {
+    for batch in order.chunks(BATCH_ROWS) {
+        let mut columns = R::columns(batch.len());
+        for &position in batch {
             rows[position].append(&mut columns, options);
         }
         let mut arrays = R::finish(columns);

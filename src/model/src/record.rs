@@ -219,11 +219,22 @@ pub struct Rows {
 }
 
 impl Rows {
-    pub fn append(&mut self, other: &mut Self) {
-        self.certificates.append(&mut other.certificates);
-        self.entries.append(&mut other.entries);
-        self.findings.append(&mut other.findings);
-        self.rejected.append(&mut other.rejected);
+    /// All rows of `parts`, in their order.
+    pub fn concat(parts: Vec<Self>) -> Self {
+        let sum = |count: fn(&Self) -> usize| parts.iter().map(count).sum();
+        let mut all = Self {
+            certificates: Vec::with_capacity(sum(|part| part.certificates.len())),
+            entries: Vec::with_capacity(sum(|part| part.entries.len())),
+            findings: Vec::with_capacity(sum(|part| part.findings.len())),
+            rejected: Vec::with_capacity(sum(|part| part.rejected.len())),
+        };
+        for mut part in parts {
+            all.certificates.append(&mut part.certificates);
+            all.entries.append(&mut part.entries);
+            all.findings.append(&mut part.findings);
+            all.rejected.append(&mut part.rejected);
+        }
+        all
     }
 
     pub fn is_empty(&self) -> bool {
