@@ -73,7 +73,7 @@ pub struct ModulesConfig {
 
 impl Default for LakeConfig {
     fn default() -> Self {
-        Self { url: "./lake".to_owned(), der: false, buffer_mb: 32 }
+        Self { url: "./lake".to_owned(), der: false, buffer_mb: 20 }
     }
 }
 

@@ -76,7 +76,10 @@ fn settle_by_loop(peeked: &Peeked, news: &[Vec<News>]) -> Told {
                 counts.conflicts += u64::from(conflict);
                 counts.certificates += u64::from(certificate);
             }
-            Item::Rejected(row) => rejected.extend(news.contains(&News::Rejected).then_some(row.line)),
+            Item::Rejected(row) => {
+                rejected.extend(news.contains(&News::Rejected).then_some(row.line));
+                counts.rejected_new = rejected.len() as u64;
+            }
             Item::Names(_) => names += 1,
         }
     }

@@ -11,11 +11,10 @@ use ct_dataflows::{Epoch, Meter, Position};
 use ct_model::id::log_digest;
 use ct_model::{Counts, EntryPlace, Key, Rows};
 use serde_json::json;
-use timely::Config;
 
 use crate::feed::{Segment, blocks, segments};
 use crate::oracle::{self, FEED, check_same_rows};
-use crate::run::WORKERS;
+use crate::run::{Links, WORKERS};
 use crate::world::{Lake, MemoryBlocks, MemoryKnown, MemoryPublish, MemoryStage, Part, SharedLake};
 
 /// Every host name and every wildcard once, and odd names with each certificate.
@@ -29,6 +28,7 @@ struct Job<'a> {
     segments: &'a [Segment],
     chunk_bytes: usize,
     workers: usize,
+    links: Links,
     rule: CutRule,
     start: CutStart,
     known: &'a [Known],
@@ -41,7 +41,7 @@ const SMALL_CUTS: CutRule = CutRule { bytes: 60_000, messages: 150 };
 impl<'a> Job<'a> {
     fn new(segments: &'a [Segment], chunk_bytes: usize, workers: usize) -> Self {
         let start = CutStart { sequence: 1, from: Position::default(), lines: 0, segments: segments.len() as u32 };
-        Self { segments, chunk_bytes, workers, rule: SMALL_CUTS, start, known: &[], stop: None }
+        Self { segments, chunk_bytes, workers, links: Links::Bytes, rule: SMALL_CUTS, start, known: &[], stop: None }
     }
 
     /// The share of one worker; neighbouring chunks go to different workers.
@@ -79,7 +79,7 @@ impl<'a> Job<'a> {
         });
         let ports = Mutex::new(ports.collect::<Vec<_>>());
         let meter = Arc::new(Meter::default());
-        let guards = timely::execute(Config::process(self.workers), move |worker| {
+        let guards = timely::execute(self.links.config(self.workers), move |worker| {
             let mine = ports.lock().expect("no worker panicked")[worker.index()].take();
             let mine = mine.expect("a worker takes its ports once");
             let probe =
@@ -97,15 +97,16 @@ impl<'a> Job<'a> {
 
 /// All rows of a lake, its counts, and its last cut; every manifest is checked on the way.
 fn published(lake: Lake, workers: usize, start: CutStart) -> (Rows, Counts, Option<Cut>) {
-    let (mut rows, mut counts, mut last) = (Rows::default(), Counts::default(), None::<Cut>);
+    let (mut rows, mut counts, mut last) = (Vec::new(), Counts::default(), None::<Cut>);
     let manifests = lake.published.len() as u64;
-    for (cut, mut part) in lake.published {
+    for (cut, part) in lake.published {
         assert_eq!(cut.sequence, last.as_ref().map_or(start.sequence, |last| last.sequence + 1));
         assert!(last.as_ref().is_none_or(|last| last.epoch < cut.epoch && !last.complete));
         assert!(cut.counts.add_up(), "{:?}", cut.counts);
         assert_eq!(cut.counts.certificates, part.certificates.len() as u64);
         assert_eq!(cut.counts.entries, part.entries.len() as u64);
         assert_eq!(cut.counts.findings, part.findings.len() as u64);
+        assert_eq!(cut.counts.rejected_new, part.rejected.len() as u64);
         let seen = (part.certificates.iter().map(|row| row.seen))
             .chain(part.entries.iter().map(|row| row.seen))
             .chain(part.findings.iter().map(|row| row.seen))
@@ -113,7 +114,7 @@ fn published(lake: Lake, workers: usize, start: CutStart) -> (Rows, Counts, Opti
         assert_eq!(cut.newest_seen, seen.flatten().max().map(|seen| seen.0));
         assert!(cut.lines_before.is_sorted());
         counts += &cut.counts;
-        rows.append(&mut part);
+        rows.push(part);
         last = Some(cut);
     }
     let mut submitted = lake.submitted;
@@ -122,7 +123,7 @@ fn published(lake: Lake, workers: usize, start: CutStart) -> (Rows, Counts, Opti
         .flat_map(|manifest| (0..workers).map(move |worker| (start.sequence + manifest, worker)))
         .collect();
     assert_eq!(submitted, every, "every worker stages for every manifest once");
-    (rows, counts, last)
+    (Rows::concat(rows), counts, last)
 }
 
 /// What a second job reads back from the lake.
@@ -155,11 +156,13 @@ fn agrees_with_a_loop_for_any_workers_and_any_chunks() {
         );
         assert!(want.rows.findings.len() > 20 && want.counts.add_up());
         assert!(want.rows.rejected.len() < c.rejected as usize, "the same segment twice rejects the same lines");
-        for workers in WORKERS {
+        for (workers, links) in
+            WORKERS.into_iter().flat_map(|workers| [(workers, Links::Typed), (workers, Links::Bytes)])
+        {
             for chunk_bytes in [1, 700, 5_000, 1 << 20] {
-                let job = Job::new(&segments, chunk_bytes, workers);
+                let job = Job { links, ..Job::new(&segments, chunk_bytes, workers) };
                 let (rows, counts, last) = published(job.run(), workers, job.start);
-                let place = format!("seed={seed} workers={workers} chunk_bytes={chunk_bytes}");
+                let place = format!("seed={seed} workers={workers} links={links:?} chunk_bytes={chunk_bytes}");
                 check_same_rows(&rows, &want.rows, &place);
                 assert_eq!(counts, want.counts, "{place}");
                 let last = last.expect("something was published");
@@ -224,7 +227,7 @@ fn a_drained_job_is_completed_by_the_next() {
                 let place = format!("workers={workers} stopping={stopping} stop_after={stop_after}");
                 let mut job = Job::new(&segments, chunk_bytes, workers);
                 job.stop = Some((stopping, stop_after));
-                let (mut rows, mut counts, last) = published(job.run(), workers, job.start);
+                let (rows, mut counts, last) = published(job.run(), workers, job.start);
 
                 let mut start = job.start;
                 if let Some(last) = last {
@@ -240,8 +243,8 @@ fn a_drained_job_is_completed_by_the_next() {
                 let next_workers = workers % 4 + 1;
                 let known = known(&rows);
                 let next = Job { start, known: &known, ..Job::new(&segments, chunk_bytes, next_workers) };
-                let (mut more, more_counts, last) = published(next.run(), next_workers, start);
-                rows.append(&mut more);
+                let (more, more_counts, last) = published(next.run(), next_workers, start);
+                let rows = Rows::concat(vec![rows, more]);
                 counts += &more_counts;
                 assert!(last.is_some_and(|last| last.complete), "{place}");
                 check_same_rows(&rows, &all.rows, &place);

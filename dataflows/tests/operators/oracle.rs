@@ -110,6 +110,7 @@ impl Oracle<'_> {
         self.counts.rejected += 1;
         *self.counts.rejected_by_reason.entry(unusable.reason.as_str().to_owned()).or_default() += 1;
         if self.rejected.insert((segment.name.clone(), offset, raw.to_vec())) {
+            self.counts.rejected_new += 1;
             self.rows.rejected.push(Rejected {
                 feed: self.feed.clone(),
                 segment: segment.name.clone(),

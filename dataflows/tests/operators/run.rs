@@ -4,15 +4,34 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 
 use ct_dataflows::Epoch;
-use timely::Config;
 use timely::container::CapacityContainerBuilder;
 use timely::dataflow::channels::pact::Pipeline;
 use timely::dataflow::operators::generic::operator::{Operator, source};
 use timely::dataflow::{Scope, StreamVec};
+use timely::{CommunicationConfig, Config, WorkerConfig};
 
 use crate::random::Random;
 
 pub(crate) const WORKERS: [usize; 4] = [1, 2, 3, 4];
+
+/// How so many workers of one process exchange records.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Links {
+    /// As they are.
+    Typed,
+    /// As bytes, as between processes.
+    Bytes,
+}
+
+impl Links {
+    pub(crate) fn config(self, workers: usize) -> Config {
+        let communication = match self {
+            Self::Typed => CommunicationConfig::Process(workers),
+            Self::Bytes => CommunicationConfig::ProcessBinary(workers),
+        };
+        Config { communication, worker: WorkerConfig::default() }
+    }
+}
 
 /// The order in which records reach a dataflow.
 #[derive(Clone, Copy, Debug)]
@@ -78,7 +97,7 @@ pub(crate) fn run<T: Send + 'static>(
 ) -> Vec<T> {
     let rows = Arc::new(Mutex::new(Vec::new()));
     let gathered = Gathered(rows.clone());
-    let guards = timely::execute(Config::process(workers), move |worker| {
+    let guards = timely::execute(Links::Typed.config(workers), move |worker| {
         worker.dataflow(|scope| dataflow(scope, &gathered));
     });
     for ended in guards.expect("threads start").join() {

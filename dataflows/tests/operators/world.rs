@@ -174,10 +174,8 @@ impl Publish<Part> for MemoryPublish {
         }
         let (cut, parts) = self.publishing.pop_front()?;
         let mut lake = self.lake.lock();
-        let mut rows = Rows::default();
-        for part in parts {
-            rows.append(&mut lake.staged.remove(&part).expect("a part is published once"));
-        }
+        let parts = parts.iter().map(|part| lake.staged.remove(part).expect("a part is published once"));
+        let rows = Rows::concat(parts.collect());
         let sequence = cut.sequence;
         lake.published.push((cut, rows));
         Some(sequence)

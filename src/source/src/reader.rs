@@ -34,7 +34,7 @@ use crate::segments::{Encoding, Segment};
 use crate::stored::{Stored, Unopened};
 
 /// Chunks that wait for a worker.
-const CHUNKS_WAITING_MAX: usize = 2;
+const CHUNKS_WAITING_MAX: usize = 1;
 /// Chunks of one inflater that wait for a feeder.
 const CHUNKS_INFLATED_MAX: usize = 1;
 /// Segments that a process decompresses at a time.
