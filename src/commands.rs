@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use ct_dataflows::modules::{MODULES, Modules, OptionKind};
 use ct_model::id;
 use ct_sinks::Store;
-use ct_sinks::hot::{HotRow, HotState, Stats};
+use ct_sinks::hot::{HotState, Stats};
 use ct_sinks::lake::{Lake, Verified};
 use serde_json::{Map, Value, json};
 use tokio::runtime::Runtime;
@@ -97,7 +97,11 @@ pub fn modules(args: &ModulesArgs) -> Result<Exit, Failure> {
                 for option in module.options {
                     text += &format!(
                         "    modules.{}.{} ({}, default {})\n        {}\n",
-                        module.name, option.name, kind(&option.kind), option.default, option.doc
+                        module.name,
+                        option.name,
+                        kind(&option.kind),
+                        option.default,
+                        option.doc
                     );
                 }
                 text.push('\n');
@@ -153,9 +157,7 @@ fn checked(query: &HotQuery) -> Result<HotQuery, Failure> {
 
 fn ask(state: &mut dyn HotState, query: &HotQuery) -> Result<Value> {
     Ok(match query {
-        HotQuery::Cert { sha256 } => {
-            state.cert(sha256)?.map_or(Value::Null, object)
-        }
+        HotQuery::Cert { sha256 } => state.cert(sha256)?.map_or(Value::Null, |row| json!(row)),
         HotQuery::Domain { name } => {
             let certificates = state.domain(name)?;
             certificates.into_iter().map(|(sha256, seen_ms)| json!({ "sha256": sha256, "seen_ms": seen_ms })).collect()
@@ -166,7 +168,7 @@ fn ask(state: &mut dyn HotState, query: &HotQuery) -> Result<Value> {
                 .into_iter()
                 .map(|finding| {
                     let mut row = Map::from_iter([("place".to_owned(), finding.place.into())]);
-                    if let Value::Object(columns) = object(finding.row) {
+                    if let Value::Object(columns) = json!(finding.row) {
                         row.extend(columns);
                     }
                     Value::Object(row)
@@ -181,10 +183,6 @@ fn ask(state: &mut dyn HotState, query: &HotQuery) -> Result<Value> {
             Value::Object(stats)
         }
     })
-}
-
-fn object(row: HotRow) -> Value {
-    json!(row)
 }
 
 /// Values as lines of text, without a control character: names in certificates are not to be trusted.
@@ -220,9 +218,7 @@ fn lines(value: &Value, indent: usize) -> String {
 
 /// Text with control characters written as escapes.
 fn printable(text: &str) -> String {
-    text.chars()
-        .flat_map(|c| if c.is_control() { c.escape_default().collect::<Vec<_>>() } else { vec![c] })
-        .collect()
+    text.chars().flat_map(|c| if c.is_control() { c.escape_default().collect::<Vec<_>>() } else { vec![c] }).collect()
 }
 
 fn open(common: &CommonArgs) -> Result<(Runtime, Config, Lake), Failure> {

@@ -10,6 +10,9 @@ use serde_json::{Map, Value};
 
 use crate::cli::{CommonArgs, JobArgs, LogFormat, LogLevel};
 
+/// Options of modules, by module.
+pub type ModuleOptions = BTreeMap<String, Map<String, Value>>;
+
 /// The file, each key with its default. A key that is not here is refused.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -68,7 +71,7 @@ pub struct ModulesConfig {
     pub enabled: Option<Vec<String>>,
     /// `[modules.NAME]`: the options of a module.
     #[serde(flatten)]
-    pub options: BTreeMap<String, Map<String, Value>>,
+    pub options: ModuleOptions,
 }
 
 impl Default for LakeConfig {
@@ -130,7 +133,7 @@ impl Config {
     }
 
     /// The modules to run, in registry order, and their options. Files that options name are read here: modules read none.
-    pub fn modules(&self) -> Result<(Vec<String>, BTreeMap<String, Map<String, Value>>)> {
+    pub fn modules(&self) -> Result<(Vec<String>, ModuleOptions)> {
         let all = || MODULES.iter().map(|module| module.name.to_owned()).collect();
         let enabled = self.modules.enabled.clone().unwrap_or_else(all);
         let mut options = self.modules.options.clone();

@@ -82,7 +82,12 @@ impl Account {
             grouped(self.messages_per_second() as u64),
         );
         let _ = writeln!(out, "\nWhat the messages were");
-        line(&mut out, "entries", counts.entries, &format!("new log entries, {} of certificates already known", grouped(counts.known)));
+        line(
+            &mut out,
+            "entries",
+            counts.entries,
+            &format!("new log entries, {} of certificates already known", grouped(counts.known)),
+        );
         line(&mut out, "redelivered", counts.redelivered, "entries the lake already had");
         for (label, value, note) in [
             ("names only", counts.names_only, format!("with {} names", grouped(counts.names))),

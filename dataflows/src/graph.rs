@@ -14,8 +14,8 @@ use std::sync::Arc;
 
 use timely::ExchangeData;
 use timely::dataflow::Scope;
-use timely::dataflow::operators::probe::{Handle as ProbeHandle, Probe};
 use timely::dataflow::operators::Concat;
+use timely::dataflow::operators::probe::{Handle as ProbeHandle, Probe};
 use timely::dataflow::operators::vec::Broadcast;
 
 use crate::epoch::Epoch;
@@ -90,4 +90,3 @@ where
     publish::publish(cuts, staged, ports.publish).probe_with(&published_probe);
     published_probe
 }
-

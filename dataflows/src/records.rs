@@ -43,7 +43,10 @@ pub struct Overlong {
 pub enum Known {
     /// A certificate, an entry without a place, or a rejected message.
     Key(Key),
-    Entry { place: EntryPlace, tag: u32 },
+    Entry {
+        place: EntryPlace,
+        tag: u32,
+    },
     /// A finding that is reported once.
     Finding(Key),
 }

@@ -104,7 +104,7 @@ impl Wire for TcpStream {
             match TcpStream::connect_timeout(&resolved, left) {
                 // On loopback a dial to a port where nobody listens yet can meet itself.
                 Ok(stream) if stream.local_addr()? == stream.peer_addr()? => {
-                    last = io::ErrorKind::ConnectionRefused.into()
+                    last = io::ErrorKind::ConnectionRefused.into();
                 }
                 Ok(stream) => return Ok(stream),
                 Err(error) => last = error,

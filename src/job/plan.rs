@@ -85,12 +85,7 @@ impl Plan {
             keep_der: self.keep_der,
             modules: Arc::new(modules),
             rule: CutRule { bytes: self.buffer_bytes * self.processes as u64, messages: CUT_MESSAGES },
-            start: CutStart {
-                sequence: start.newest + 1,
-                from: start.from,
-                lines: start.lines,
-                segments,
-            },
+            start: CutStart { sequence: start.newest + 1, from: start.from, lines: start.lines, segments },
             epochs_inflight: EPOCHS_INFLIGHT,
             cuts_inflight: CUTS_INFLIGHT,
         })

@@ -16,8 +16,8 @@ use ct_source::{ChunkReceiver, Step};
 use timely::scheduling::SyncActivator;
 
 use super::courier::Courier;
-use crate::fail::fatal;
 use super::plan::{Plan, Start};
+use crate::fail::fatal;
 
 /// Blocks from the reader threads.
 pub struct SegmentBlocks {
@@ -124,11 +124,9 @@ impl LakeStage {
     /// `part` tells the files of this worker from those of others.
     pub fn start(lake: Lake, plan: &Plan, part: u32) -> std::io::Result<Self> {
         let job = plan.job.clone();
-        let writer = Courier::start("stage", move |(sequence, files)| {
-            match lake.stage(&job, sequence, part, files) {
-                Ok(entries) => (sequence, entries),
-                Err(error) => fatal(&anyhow::Error::new(error).context("writing to the lake")),
-            }
+        let writer = Courier::start("stage", move |(sequence, files)| match lake.stage(&job, sequence, part, files) {
+            Ok(entries) => (sequence, entries),
+            Err(error) => fatal(&anyhow::Error::new(error).context("writing to the lake")),
         })?;
         Ok(Self { options: EncodeOptions { der: plan.keep_der }, writer })
     }

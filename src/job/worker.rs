@@ -49,8 +49,8 @@ pub fn run(
     let placement = Placement { process: index, processes: plan.processes, workers: plan.workers };
     let from = (start.from.segment, start.from.chunk);
     let options = Options { progress: shared.progress.clone(), ..Options::new(runtime) };
-    let readers = ct_source::start(plan.segments.as_slice().into(), placement, from, options)
-        .context("starting the readers")?;
+    let readers =
+        ct_source::start(plan.segments.as_slice().into(), placement, from, options).context("starting the readers")?;
     let names: Arc<[Arc<str>]> = plan.segments.iter().map(|segment| segment.name.as_str().into()).collect();
 
     let mut ports: Vec<Option<WorkerPorts>> = Vec::new();

@@ -48,7 +48,8 @@ fn check(harm: impl Fn(&Place) -> Vec<PathBuf>) {
 
     let run = place.run("verify --lake lake --format json").ends(1);
     let report: Value = serde_json::from_str(&run.out).unwrap();
-    let mut faults: Vec<&str> = report["faults"].as_array().unwrap().iter().map(|fault| fault.as_str().unwrap()).collect();
+    let mut faults: Vec<&str> =
+        report["faults"].as_array().unwrap().iter().map(|fault| fault.as_str().unwrap()).collect();
     faults.sort_unstable();
     assert_eq!(faults, lines);
 }
@@ -119,7 +120,9 @@ fn one_file() {
 
 #[test]
 fn several_at_once() {
-    check(|place| [missing, truncated, flipped_bit, surplus, longer].into_iter().flat_map(|harm| harm(place)).collect());
+    check(|place| {
+        [missing, truncated, flipped_bit, surplus, longer].into_iter().flat_map(|harm| harm(place)).collect()
+    });
 }
 
 /// A broken chain of manifests is named; what hangs on it is named too.
@@ -139,7 +142,9 @@ fn manifests() {
     check_manifest(2, |path| fs::remove_file(path).unwrap());
     check_manifest(2, |path| edit(path, |bytes| bytes.truncate(bytes.len() / 2)));
     check_manifest(2, |path| fs::write(path, "").unwrap());
-    check_manifest(2, |path| drop(fs::copy(path.with_file_name("000000000001.json"), path).unwrap()));
+    check_manifest(2, |path| {
+        fs::copy(path.with_file_name("000000000001.json"), path).unwrap();
+    });
     // Another byte in the first one is what the second one denies.
     check_manifest(2, |path| edit(&path.with_file_name("000000000001.json"), |bytes| bytes.push(b' ')));
 }

@@ -61,9 +61,8 @@ fn again() {
     let place = Place::new();
     let truth = place.generate("s.jsonl", FLAGS);
     place.replay("s.jsonl", "lake", "-c often.toml").ends(0);
-    let without_rejected = |rows: Vec<String>| -> Vec<String> {
-        rows.into_iter().filter(|row| !row.starts_with("rejected/")).collect()
-    };
+    let without_rejected =
+        |rows: Vec<String>| -> Vec<String> { rows.into_iter().filter(|row| !row.starts_with("rejected/")).collect() };
     let want = without_rejected(rows_of(&place.path("lake")));
     for flags in ["", "-n 2 -w 2", "--feed other"] {
         let summary = place.replay("s.jsonl", "lake", &format!("-c often.toml {flags}")).ends(0).summary();

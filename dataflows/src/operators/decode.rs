@@ -27,7 +27,8 @@ pub fn decode<'s>(
         move |input, output| {
             input.for_each_stamp(|capability, data| {
                 let mut session = output.session(&capability);
-                for Settled { certificates, entries, rejected, names, mut tail } in data.flat_map(|list| list.drain(..)) {
+                for Settled { certificates, entries, rejected, names, mut tail } in data.flat_map(|list| list.drain(..))
+                {
                     let certificates: Vec<Subject> = certificates
                         .into_iter()
                         .map(|sighting| subject(&mut decoder, sighting, &feed, keep_der))

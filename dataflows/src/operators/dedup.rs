@@ -26,36 +26,42 @@ pub fn dedup<'s>(
 ) -> StreamVec<'s, Epoch, Answer> {
     let route = Exchange::new(|question: &KeyQuestion| u64::from(question.key.bin()));
     let route_known = Exchange::new(|key: &Key| u64::from(key.bin()));
-    questions.binary_frontier::<_, VecBuilder<Answer>, _, _, _, _>(known, route, route_known, "dedup", |initial, _info| {
-        drop(initial);
-        let mut set = KeySet::default();
-        let mut open: BTreeMap<Epoch, (Capability<Epoch>, Vec<KeyQuestion>)> = BTreeMap::new();
-        move |(questions, frontier), (known, known_frontier), output| {
-            let before = (set.len(), set.bytes());
-            known.for_each(|_, keys| {
-                for key in keys.drain(..) {
-                    set.insert(key);
+    questions.binary_frontier::<_, VecBuilder<Answer>, _, _, _, _>(
+        known,
+        route,
+        route_known,
+        "dedup",
+        |initial, _info| {
+            drop(initial);
+            let mut set = KeySet::default();
+            let mut open: BTreeMap<Epoch, (Capability<Epoch>, Vec<KeyQuestion>)> = BTreeMap::new();
+            move |(questions, frontier), (known, known_frontier), output| {
+                let before = (set.len(), set.bytes());
+                known.for_each(|_, keys| {
+                    for key in keys.drain(..) {
+                        set.insert(key);
+                    }
+                });
+                questions.for_each(|capability, questions| {
+                    let Some(capability) = capability.retain_least(output.output_index()) else { return };
+                    let epoch = *capability.time();
+                    open.entry(epoch).or_insert_with(|| (capability, Vec::new())).1.append(questions);
+                });
+                while let Some(first) = open.first_entry() {
+                    if frontier.less_equal(first.key()) || known_frontier.less_equal(first.key()) {
+                        break;
+                    }
+                    let (capability, mut questions) = first.remove();
+                    questions.sort_by_key(|question| question.ordinal);
+                    let first_sightings = questions.into_iter().filter(|question| set.insert(question.key));
+                    output.session(&capability).give_iterator(first_sightings.map(|question| Answer {
+                        ordinal: question.ordinal,
+                        to: question.from,
+                        news: question.news,
+                    }));
                 }
-            });
-            questions.for_each(|capability, questions| {
-                let Some(capability) = capability.retain_least(output.output_index()) else { return };
-                let epoch = *capability.time();
-                open.entry(epoch).or_insert_with(|| (capability, Vec::new())).1.append(questions);
-            });
-            while let Some(first) = open.first_entry() {
-                if frontier.less_equal(first.key()) || known_frontier.less_equal(first.key()) {
-                    break;
-                }
-                let (capability, mut questions) = first.remove();
-                questions.sort_by_key(|question| question.ordinal);
-                let first_sightings = questions.into_iter().filter(|question| set.insert(question.key));
-                output.session(&capability).give_iterator(first_sightings.map(|question| Answer {
-                    ordinal: question.ordinal,
-                    to: question.from,
-                    news: question.news,
-                }));
+                meter.known(before, (set.len(), set.bytes()));
             }
-            meter.known(before, (set.len(), set.bytes()));
-        }
-    })
+        },
+    )
 }

@@ -34,9 +34,8 @@ pub fn examine<'s>(
                 for decoded in data.flat_map(|list| list.drain(..)) {
                     let (epoch, once) = examine_epoch(decoded, &modules);
                     rows.give(epoch);
-                    candidates.give_iterator(
-                        (0_u32..).zip(once).map(|(ordinal, finding)| Candidate { finding, ordinal }),
-                    );
+                    candidates
+                        .give_iterator((0_u32..).zip(once).map(|(ordinal, finding)| Candidate { finding, ordinal }));
                 }
             });
         }

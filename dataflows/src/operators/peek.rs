@@ -60,13 +60,7 @@ pub fn peek<'s>(blocks: StreamVec<'s, Epoch, Block>, feed: Arc<str>, meter: Arc<
 }
 
 /// What must be known of an item before it can become rows.
-fn ask(
-    item: &Item,
-    ordinal: u32,
-    from: u32,
-    mut key: impl FnMut(KeyQuestion),
-    mut entry: impl FnMut(EntryQuestion),
-) {
+fn ask(item: &Item, ordinal: u32, from: u32, mut key: impl FnMut(KeyQuestion), mut entry: impl FnMut(EntryQuestion)) {
     match item {
         Item::Sighting(sighting) => {
             key(KeyQuestion { key: sighting.id.key(), ordinal, from, news: News::Certificate });

@@ -26,43 +26,37 @@ pub fn publish<'s, Part: ExchangeData, P: ports::Publish<Part> + 'static>(
     let scope = cuts.scope();
     let first = scope.index() == 0;
     let route = Exchange::new(|_: &Staged<Part>| 0);
-    cuts.binary_frontier::<_, VecBuilder<u64>, _, _, _, _>(
-        parts,
-        Pipeline,
-        route,
-        "publish",
-        move |initial, info| {
-            drop(initial);
-            publish.wake_by(scope.worker().sync_activator_for(info.address.to_vec()));
-            let mut decided: VecDeque<(Capability<Epoch>, Cut)> = VecDeque::new();
-            let mut staged: BTreeMap<u64, Vec<Part>> = BTreeMap::new();
-            let mut publishing: VecDeque<(Capability<Epoch>, u64)> = VecDeque::new();
-            move |(cuts, _), (parts, parts_frontier), output| {
-                cuts.for_each(|capability, cuts| {
-                    if first {
-                        for cut in cuts.drain(..) {
-                            let Some(capability) = capability.retain_least(output.output_index()) else { return };
-                            decided.push_back((capability, cut));
-                        }
+    cuts.binary_frontier::<_, VecBuilder<u64>, _, _, _, _>(parts, Pipeline, route, "publish", move |initial, info| {
+        drop(initial);
+        publish.wake_by(scope.worker().sync_activator_for(info.address.to_vec()));
+        let mut decided: VecDeque<(Capability<Epoch>, Cut)> = VecDeque::new();
+        let mut staged: BTreeMap<u64, Vec<Part>> = BTreeMap::new();
+        let mut publishing: VecDeque<(Capability<Epoch>, u64)> = VecDeque::new();
+        move |(cuts, _), (parts, parts_frontier), output| {
+            cuts.for_each(|capability, cuts| {
+                if first {
+                    for cut in cuts.drain(..) {
+                        let Some(capability) = capability.retain_least(output.output_index()) else { return };
+                        decided.push_back((capability, cut));
                     }
-                });
-                parts.for_each(|_, parts| {
-                    for Staged { sequence, part } in parts.drain(..) {
-                        staged.entry(sequence).or_default().push(part);
-                    }
-                });
-                while decided.front().is_some_and(|(_, cut)| !parts_frontier.less_equal(&cut.epoch)) {
-                    let (capability, cut) = decided.pop_front().expect("it has a front");
-                    let parts = staged.remove(&cut.sequence).unwrap_or_default();
-                    publishing.push_back((capability, cut.sequence));
-                    publish.submit(cut, parts);
                 }
-                while let Some(sequence) = publish.poll() {
-                    let (capability, submitted) = publishing.pop_front().expect("what is published was submitted");
-                    assert_eq!(sequence, submitted, "manifests are published in order");
-                    output.session(&capability).give(sequence);
+            });
+            parts.for_each(|_, parts| {
+                for Staged { sequence, part } in parts.drain(..) {
+                    staged.entry(sequence).or_default().push(part);
                 }
+            });
+            while decided.front().is_some_and(|(_, cut)| !parts_frontier.less_equal(&cut.epoch)) {
+                let (capability, cut) = decided.pop_front().expect("it has a front");
+                let parts = staged.remove(&cut.sequence).unwrap_or_default();
+                publishing.push_back((capability, cut.sequence));
+                publish.submit(cut, parts);
             }
-        },
-    )
+            while let Some(sequence) = publish.poll() {
+                let (capability, submitted) = publishing.pop_front().expect("what is published was submitted");
+                assert_eq!(sequence, submitted, "manifests are published in order");
+                output.session(&capability).give(sequence);
+            }
+        }
+    })
 }

@@ -12,9 +12,7 @@ use timely::progress::operate::FrontierInterest;
 use crate::epoch::Epoch;
 use crate::records::{EpochRows, Weight};
 
-pub fn tally<'s>(
-    rows: StreamVec<'s, Epoch, EpochRows>,
-) -> (StreamVec<'s, Epoch, Rows>, StreamVec<'s, Epoch, Weight>) {
+pub fn tally<'s>(rows: StreamVec<'s, Epoch, EpochRows>) -> (StreamVec<'s, Epoch, Rows>, StreamVec<'s, Epoch, Weight>) {
     let mut builder = OperatorBuilder::new("tally".to_owned(), rows.scope());
     let mut input = builder.new_input(rows, Pipeline);
     builder.set_notify_for(0, FrontierInterest::Never);

@@ -83,7 +83,10 @@ impl CertId {
 
     /// `serial` without leading zeros, `issuer` as the feed writes it.
     pub fn issuer_serial(issuer: &str, serial: &str, precert: bool) -> Self {
-        Self { kind: IdKind::IssuerSerial, bytes: digest(&[issuer.as_bytes(), serial.as_bytes(), &[u8::from(precert)]]) }
+        Self {
+            kind: IdKind::IssuerSerial,
+            bytes: digest(&[issuer.as_bytes(), serial.as_bytes(), &[u8::from(precert)]]),
+        }
     }
 
     pub fn entry(log: &str, index: u64) -> Self {
@@ -135,10 +138,7 @@ impl Key {
 
     /// Of a rejected message: its place and its bytes, not its line number.
     pub fn rejected(feed: &str, segment: &str, offset: u64, raw: &[u8]) -> Self {
-        Self::of_digest(
-            &digest(&[feed.as_bytes(), segment.as_bytes(), &offset.to_be_bytes(), raw]),
-            Self::REJECTED,
-        )
+        Self::of_digest(&digest(&[feed.as_bytes(), segment.as_bytes(), &offset.to_be_bytes(), raw]), Self::REJECTED)
     }
 
     /// Of an entry whose log or index is unknown.

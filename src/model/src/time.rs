@@ -21,7 +21,7 @@ impl Timestamp {
     pub fn from_seconds_f64(seconds: f64) -> Option<Self> {
         const YEAR_1: f64 = -62_135_596_800.0;
         const YEAR_10000: f64 = 253_402_300_800.0;
-        (seconds >= YEAR_1 && seconds < YEAR_10000).then(|| Self((seconds * 1e6).round() as i64))
+        (YEAR_1..YEAR_10000).contains(&seconds).then(|| Self((seconds * 1e6).round() as i64))
     }
 
     /// Reads `2026-11-23T09:41:00Z`, with optional fraction, in UTC.

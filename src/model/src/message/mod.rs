@@ -145,8 +145,7 @@ impl Reader {
         if !text.trim_start().starts_with('{') {
             return Err(unusable(Reason::Json, "not a JSON object", None));
         }
-        let message: json::Message<'a> =
-            serde_json::from_str(text).map_err(|why| unusable(Reason::Json, why, None))?;
+        let message: json::Message<'a> = serde_json::from_str(text).map_err(|why| unusable(Reason::Json, why, None))?;
         match message.message_type {
             Scalar::Text(kind) => match &*kind {
                 "certificate_update" => match message.data {
@@ -326,7 +325,12 @@ mod tests {
 
     #[test]
     fn a_der_is_identified_by_its_own_hash() {
-        let with_claim = sighting(&format!(r#"{{"as_der":"{DER}","sha256":"E3:B0:C4:42:98:FC:1C:14:9A:FB:F4:C8:99:6F:B9:24:27:AE:41:E4:64:9B:93:4C:A4:95:99:1B:78:52:B8:55"}}"#), "");
+        let with_claim = sighting(
+            &format!(
+                r#"{{"as_der":"{DER}","sha256":"E3:B0:C4:42:98:FC:1C:14:9A:FB:F4:C8:99:6F:B9:24:27:AE:41:E4:64:9B:93:4C:A4:95:99:1B:78:52:B8:55"}}"#
+            ),
+            "",
+        );
         let without = sighting(&format!(r#"{{"as_der":"{DER}"}}"#), "");
         assert_eq!(with_claim.id, without.id);
         assert_eq!(with_claim.id.kind, crate::IdKind::Der);
@@ -346,7 +350,12 @@ mod tests {
     #[test]
     fn redacted_der_falls_back_to_claims() {
         let sha256 = "57:61:38:C0:3C:03:A3:34:6A:0B:32:89:11:1B:74:AB:8A:DF:A5:02:9F:06:43:E6:F3:0E:69:F3:0E:4E:4E:FC";
-        let by_sha256 = sighting(&format!(r#"{{"as_der":"REDACT","sha256":"{sha256}","fingerprint":"27:58:3D:01:3D:71:B8:D3:A6:6E:2C:7A:86:3A:E9:1F:DB:F0:1B:5D"}}"#), "");
+        let by_sha256 = sighting(
+            &format!(
+                r#"{{"as_der":"REDACT","sha256":"{sha256}","fingerprint":"27:58:3D:01:3D:71:B8:D3:A6:6E:2C:7A:86:3A:E9:1F:DB:F0:1B:5D"}}"#
+            ),
+            "",
+        );
         assert_eq!(by_sha256.id.kind, crate::IdKind::Sha256);
         let by_sha1 = sighting(r#"{"fingerprint":"27:58:3D:01:3D:71:B8:D3:A6:6E:2C:7A:86:3A:E9:1F:DB:F0:1B:5D"}"#, "");
         assert_eq!(by_sha1.id.hex(), "27583d013d71b8d3a66e2c7a863ae91fdbf01b5d");
