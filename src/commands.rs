@@ -16,7 +16,7 @@ use crate::cluster::exit::Exit;
 use crate::config::Config;
 use crate::fail::Failure;
 use crate::job::{open_hot, runtime};
-use crate::summary::{self, grouped};
+use crate::summary::{self, grouped, printable};
 use crate::telemetry;
 
 /// Prints a line for each fault of the lake; a lake with faults ends with exit code 1.
@@ -136,7 +136,7 @@ pub fn hot(args: &HotArgs) -> Result<Exit, Failure> {
         Format::Text => table(&answer),
     };
     std::io::stdout().write_all(text.as_bytes()).context("writing the answer")?;
-    let found = !matches!(answer, Value::Null);
+    let found = !answer.is_null() && answer.as_array().is_none_or(|rows| !rows.is_empty());
     Ok(if found { Exit::Done } else { Exit::Failed })
 }
 
@@ -204,7 +204,9 @@ fn table(answer: &Value) -> String {
 
 fn lines(value: &Value, indent: usize) -> String {
     let Value::Object(fields) = value else { return printable(&value.to_string()) };
-    let width = fields.keys().map(String::len).max().unwrap_or_default();
+    // Issuers are keys of the statistics: names are no more to be trusted than values.
+    let fields: Vec<(String, &Value)> = fields.iter().map(|(name, value)| (printable(name), value)).collect();
+    let width = fields.iter().map(|(name, _)| name.len()).max().unwrap_or_default();
     let mut text = String::new();
     for (name, value) in fields {
         match value {
@@ -214,11 +216,6 @@ fn lines(value: &Value, indent: usize) -> String {
         }
     }
     text
-}
-
-/// Text with control characters written as escapes.
-fn printable(text: &str) -> String {
-    text.chars().flat_map(|c| if c.is_control() { c.escape_default().collect::<Vec<_>>() } else { vec![c] }).collect()
 }
 
 fn open(common: &CommonArgs) -> Result<(Runtime, Config, Lake), Failure> {

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use ct_dataflows::modules::{MODULES, file_option};
+use ct_sinks::hot;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
@@ -56,6 +57,8 @@ pub struct ClusterConfig {
     pub processes: usize,
     pub workers: usize,
     pub secret_file: Option<PathBuf>,
+    /// How long the processes of a cluster look for each other, in seconds.
+    pub connect_s: u64,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -89,7 +92,7 @@ impl Default for HotConfig {
 
 impl Default for ClusterConfig {
     fn default() -> Self {
-        Self { processes: 1, workers: 1, secret_file: None }
+        Self { processes: 1, workers: 1, secret_file: None, connect_s: 60 }
     }
 }
 
@@ -171,6 +174,12 @@ impl Config {
         between("hot.per_domain", self.hot.per_domain as u64, 1, 1 << 20)?;
         between("hot.findings_max", self.hot.findings_max as u64, 1, 1 << 24)?;
         between("hot.timeout_ms", self.hot.timeout_ms, 1, 600_000)?;
+        between("cluster.connect_s", self.cluster.connect_s, 1, 86_400)?;
+        let hot = self.hot.url.split_once("://").map_or(self.hot.url.as_str(), |(scheme, _)| scheme);
+        if !["none", "embedded", "redis", "rediss", "redis+unix"].contains(&hot) {
+            let url = hot::redacted(&self.hot.url);
+            bail!("hot.url (--hot): {url}: hot state is redis://, rediss://, redis+unix://, embedded or none");
+        }
         between("cluster.processes (-n)", self.cluster.processes as u64, 1, 256)?;
         between("cluster.workers (-w)", self.cluster.workers as u64, 1, 256)?;
         between("cluster.processes x cluster.workers", (self.cluster.processes * self.cluster.workers) as u64, 1, 4_096)

@@ -7,6 +7,7 @@ use ct_source::SourceError;
 
 use crate::cluster::exit::Exit;
 use crate::cluster::supervisor::SuperviseError;
+use crate::summary::printable;
 
 /// An error on its way to `main`, with the code it ends the process with.
 #[derive(Debug)]
@@ -57,7 +58,7 @@ fn exit_of(error: &anyhow::Error) -> Exit {
 /// Prints an error and its causes as one line, without a control character.
 pub fn report(error: &anyhow::Error) {
     let text = error.chain().map(ToString::to_string).collect::<Vec<_>>().join(": ");
-    let line: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    let line = printable(&text);
     // Nothing is left to tell it to.
     let _ = writeln!(std::io::stderr(), "ct-stream: {line}");
 }

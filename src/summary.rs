@@ -114,7 +114,7 @@ impl Account {
             let _ = writeln!(out, "\nThe cluster was restarted {} times.", self.restarts);
         }
         for (name, why) in &self.unreadable {
-            let _ = writeln!(out, "\nNot read to its end: {name}: {why}");
+            let _ = writeln!(out, "\nNot read to its end: {}: {}", printable(name), printable(why));
         }
         let _ = writeln!(
             out,
@@ -148,6 +148,21 @@ fn by_count(counts: &std::collections::BTreeMap<String, u64>) -> String {
     let mut items: Vec<_> = counts.iter().collect();
     items.sort_by_key(|(name, count)| (std::cmp::Reverse(**count), *name));
     items.iter().map(|(name, count)| format!("{name} {}", grouped(**count))).collect::<Vec<_>>().join(", ")
+}
+
+/// Text in which what could steer a terminal is written as escapes: control characters and changes of direction.
+pub fn printable(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            _ if c.is_control() => out.extend(c.escape_default()),
+            '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => {
+                out.extend(c.escape_unicode());
+            }
+            _ => out.push(c),
+        }
+    }
+    out
 }
 
 /// 1234567 as `1,234,567`.

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow};
 use ct_dataflows::modules::Modules;
+use ct_model::id;
 use ct_sinks::hot::{self, Applier, ApplierOptions, HotOptions, HotReport};
 use ct_sinks::lake::Lake;
 use ct_sinks::{SinkError, Store};
@@ -36,8 +37,6 @@ use crate::telemetry;
 use plan::{Plan, Start, input_digest, random_bytes, random_id};
 use worker::{Process, Shared};
 
-/// How long a cluster waits for its processes to find each other.
-const CONNECT_DEADLINE: Duration = Duration::from_secs(60);
 /// How long the end of a job waits for hot state to catch up.
 const HOT_DEADLINE: Duration = Duration::from_secs(30);
 /// Failures of a cluster at one place after which it is given up.
@@ -69,6 +68,7 @@ pub fn replay(args: &ReplayArgs) -> Result<Exit, Failure> {
         processes: config.cluster.processes,
         workers: config.cluster.workers,
         lake: config.lake.url.clone(),
+        connect: Duration::from_secs(config.cluster.connect_s),
         keep_der: config.lake.der,
         buffer_bytes: config.lake.buffer_mb << 20,
         modules,
@@ -143,7 +143,7 @@ pub fn work(args: &WorkerArgs) -> Result<Exit, Failure> {
     let head = if index == 0 { lake.recover()? } else { lake.head()? };
     let start = Start::after(&head, &plan.input)?;
     let (member, addresses) = orders.member(plan.workers, plan.graph_digest(&start)?);
-    let links = connect(member, &addresses, CONNECT_DEADLINE)?;
+    let links = connect(member, &addresses, plan.connect)?;
     let told = shared.clone();
     let _ticker = Ticker::start(STATUS_EVERY, move || tell(&Told::Status(status_of(&told))))?;
     let process = Process { index, links: Some(links), lake, start, runtime: runtime.handle().clone() };
@@ -216,11 +216,12 @@ fn run_here(
     member: Option<(Member, Addresses)>,
     published: impl Fn(u64) + Clone + Send + 'static,
 ) -> Result<Status, Failure> {
+    let index = member.as_ref().map_or(0, |(member, _)| member.index);
+    // Until the cluster stands there is nothing to drain: a signal ends the process as it ends any other.
+    let links = member.map(|(member, addresses)| connect(member, &addresses, plan.connect)).transpose()?;
     let shared = Shared { draining: stop_flag_or_exit()?, ..Shared::default() };
     let seen = shared.clone();
     let _display = display(args.progress, move || status_of(&seen))?;
-    let index = member.as_ref().map_or(0, |(member, _)| member.index);
-    let links = member.map(|(member, addresses)| connect(member, &addresses, CONNECT_DEADLINE)).transpose()?;
     let process = Process { index, links, lake, start, runtime: runtime.handle().clone() };
     worker::run(plan, process, &shared, published)?;
     Ok(status_of(&shared))
@@ -262,8 +263,9 @@ fn member_of_hosts(plan: &Plan, start: &Start, config: &Config, index: usize) ->
     let bytes = std::fs::read(path).with_context(|| path.display().to_string()).map_err(Failure::usage)?;
     let secret = Secret::new(bytes).with_context(|| path.display().to_string()).map_err(Failure::usage)?;
     let graph = plan.graph_digest(start)?;
-    // Processes of one start agree on all of this, so they agree on the cluster's name.
-    let cluster = graph[..16].try_into().context("sixteen bytes of a digest")?;
+    // Named for what they share whatever their settings are: members that differ in those are to say so and end.
+    let name = id::digest(&[b"cluster of ", plan.lake.as_bytes()]);
+    let cluster = name[..16].try_into().context("sixteen bytes of a digest")?;
     Ok(Member {
         cluster,
         generation: start.newest,

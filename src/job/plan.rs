@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use ct_dataflows::modules::Modules;
@@ -29,6 +30,8 @@ pub struct Plan {
     pub workers: usize,
     pub feed: String,
     pub lake: String,
+    /// How long processes look for each other.
+    pub connect: Duration,
     pub keep_der: bool,
     pub buffer_bytes: u64,
     pub modules: Vec<String>,

@@ -26,7 +26,10 @@ struct Table {
 }
 
 impl Default for KeySet {
-    #[expect(clippy::disallowed_methods, reason = "a seed that differs between processes is wanted; nothing routes by it")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "a seed that differs between processes is wanted; nothing routes by it"
+    )]
     fn default() -> Self {
         let tables = (0..TABLES).map(|_| Table::default()).collect();
         Self { tables, spread: RandomState::new().hash_one(0_u8) | 1 }

@@ -176,7 +176,8 @@ fn agrees_with_a_loop_for_any_workers_and_any_chunks() {
 #[test]
 fn cuts_are_the_same_for_any_workers() {
     let segments = segments(3);
-    let cuts = |workers| -> Vec<(u64, Epoch, u64, bool, Vec<(u64, u64)>)> {
+    type CutParts = (u64, Epoch, u64, bool, Vec<(u64, u64)>);
+    let cuts = |workers| -> Vec<CutParts> {
         let lake = Job::new(&segments, 2_000, workers).run();
         let cuts = lake.published.into_iter().map(|(cut, _)| cut);
         cuts.map(|cut| (cut.sequence, cut.epoch, cut.lines, cut.complete, cut.lines_before)).collect()

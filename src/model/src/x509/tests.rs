@@ -1,5 +1,11 @@
 //! Reading of certificates, against values from another implementation, against x509-parser, and against damage.
 
+#![expect(
+    clippy::disallowed_methods,
+    clippy::disallowed_macros,
+    reason = "tests read files that are not part of the crate"
+)]
+
 use std::path::PathBuf;
 use std::process::Command;
 

@@ -1,0 +1,62 @@
+//! What the stages are measured on: lines of the generator, in blocks and as rows.
+
+#[allow(dead_code, unused_imports, unreachable_pub, reason = "the benches need the generator's lines, not its files")]
+#[path = "../../src/generate/mod.rs"]
+mod generate;
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use ct_dataflows::operators::{decode, peek};
+use ct_dataflows::records::{Block, Item};
+use ct_model::message::{Body, Reader, Sighting};
+use ct_model::x509::Decoder;
+use ct_model::{CertRecord, Rows};
+use generate::{Generator, Options};
+
+pub(crate) const SEED: u64 = 7;
+pub(crate) const MESSAGES: u64 = 30_000;
+const BLOCK_BYTES: usize = 4 << 20;
+
+/// 30,000 messages of the Go server's full stream, in blocks of 4 MiB.
+pub(crate) fn blocks() -> Vec<Block> {
+    let mut generator = Generator::new(&Options { messages: MESSAGES, seed: SEED, ..Options::default() });
+    let (mut blocks, mut text) = (Vec::new(), Vec::new());
+    let mut more = true;
+    while more {
+        more = generator.next_line(&mut text).is_some();
+        if text.len() >= BLOCK_BYTES || !more {
+            blocks.push(Block { text: std::mem::take(&mut text), ..Block::default() });
+        }
+    }
+    blocks
+}
+
+pub(crate) fn sightings(blocks: &[Block]) -> Vec<Sighting> {
+    let (mut reader, feed) = (Reader::default(), Arc::from("bench"));
+    let items = blocks.iter().flat_map(|block| peek::read_block(&mut reader, block.clone(), &feed).items);
+    items.filter_map(|item| if let Item::Sighting(sighting) = item { Some(sighting) } else { None }).collect()
+}
+
+/// The first sighting of each certificate.
+pub(crate) fn first_sightings(sightings: &[Sighting]) -> Vec<Sighting> {
+    let mut ids = HashSet::new();
+    sightings.iter().filter(|sighting| ids.insert(sighting.id)).cloned().collect()
+}
+
+/// The certificates that came with their bytes.
+pub(crate) fn ders(sightings: &[Sighting]) -> Vec<&[u8]> {
+    let ders = sightings.iter().map(|sighting| match &sighting.body {
+        Body::Der(der) => Some(&der[..]),
+        Body::Text(_) => None,
+    });
+    ders.flatten().collect()
+}
+
+/// So many rows of certificates, repeated if there are not enough.
+pub(crate) fn rows(sightings: Vec<Sighting>, count: usize) -> Rows {
+    let (mut decoder, feed) = (Decoder::default(), Arc::from("bench"));
+    let records: Vec<CertRecord> =
+        sightings.into_iter().map(|sighting| decode::subject(&mut decoder, sighting, &feed, false).record).collect();
+    Rows { certificates: records.iter().cycle().take(count).cloned().collect(), ..Rows::default() }
+}
