@@ -113,13 +113,21 @@ pub struct Tail {
     pub counts: Counts,
 }
 
+/// The names of a message without a certificate.
+#[derive(Debug)]
+pub struct NamesOnly {
+    pub names: NameLists,
+    /// How many of the epoch's new certificates come before it in the input.
+    pub after: usize,
+}
+
 /// An epoch whose first sightings are known.
 #[derive(Debug, Default)]
 pub struct Settled {
     pub certificates: Vec<Sighting>,
     pub entries: Vec<EntryRecord>,
     pub rejected: Vec<Rejected>,
-    pub names: Vec<NameLists>,
+    pub names: Vec<NamesOnly>,
     pub tail: Tail,
 }
 
@@ -129,7 +137,7 @@ pub struct Decoded {
     pub certificates: Vec<Subject>,
     pub entries: Vec<EntryRecord>,
     pub rejected: Vec<Rejected>,
-    pub names: Vec<NameLists>,
+    pub names: Vec<NamesOnly>,
     pub tail: Tail,
 }
 

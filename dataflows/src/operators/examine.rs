@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use ct_model::name::NameLists;
 use ct_model::{Finding, Rows};
 use timely::dataflow::StreamVec;
 use timely::dataflow::channels::pact::Pipeline;
@@ -43,19 +44,27 @@ pub fn examine<'s>(
     (rows, candidates)
 }
 
-/// The rows of an epoch, and the findings that count only if nothing before has them.
+/// The rows of an epoch, and the findings that count only if nothing before has them. Everything is examined in the
+/// order of the input: what shows a name first is what its finding tells of.
 pub fn examine_epoch(decoded: Decoded, modules: &Modules) -> (EpochRows, Vec<Finding>) {
     let Decoded { certificates, entries, rejected, names, tail } = decoded;
     let mut findings = Vec::new();
     let mut records = Vec::with_capacity(certificates.len());
+    let mut names = names.into_iter().peekable();
     for subject in certificates {
+        while let Some(before) = names.next_if(|names| names.after <= records.len()) {
+            modules.examine(&names_only(&before.names), &mut findings);
+        }
         modules.examine(&Subject::certificate(&subject.record, &subject.odd_names), &mut findings);
         records.push(subject.record);
     }
-    for names in &names {
-        let subject = Subject { odd_names: &names.odd, ips: &names.ips, ..Subject::names_only(&names.names) };
-        modules.examine(&subject, &mut findings);
+    for last in names {
+        modules.examine(&names_only(&last.names), &mut findings);
     }
     let (once, findings) = findings.into_iter().partition(|finding| finding.once);
     (EpochRows { rows: Rows { certificates: records, entries, findings, rejected }, tail: Some(tail) }, once)
+}
+
+fn names_only(names: &NameLists) -> Subject<'_> {
+    Subject { odd_names: &names.odd, ips: &names.ips, ..Subject::names_only(&names.names) }
 }

@@ -18,7 +18,7 @@ use timely::dataflow::operators::generic::Operator;
 use super::VecBuilder;
 use crate::epoch::Epoch;
 use crate::meter::Meter;
-use crate::records::{Answer, Item, News, Peeked, Settled};
+use crate::records::{Answer, Item, NamesOnly, News, Peeked, Settled};
 
 pub fn settle<'s>(
     peeked: StreamVec<'s, Epoch, Peeked>,
@@ -109,7 +109,7 @@ pub fn settle_epoch(peeked: Peeked, answers: &[Answer], feed: &Arc<str>) -> Sett
                 settled.rejected.push(row);
             }
             Item::Rejected(_) => {}
-            Item::Names(names) => settled.names.push(names),
+            Item::Names(names) => settled.names.push(NamesOnly { names, after: settled.certificates.len() }),
         }
     }
     settled

@@ -51,7 +51,7 @@ fn message(random: &mut Random, sent: &mut Vec<String>, number: u64) -> Vec<u8> 
         0 => r#"{"message_type":"heartbeat","timestamp":1795392000.5}"#.to_owned(),
         1 => r#"{"message_type":"weather","data":{}}"#.to_owned(),
         2 => format!(
-            r#"{{"message_type":"dns_entries","data":["dns{}.example","*.wild{}.example"]}}"#,
+            r#"{{"message_type":"dns_entries","data":["host{}.example","*.wild{}.example"]}}"#,
             random.below(40),
             random.below(9)
         ),

@@ -122,7 +122,8 @@ impl CertId {
 
 /// What a set of known things is keyed by: 125 bits of a digest and 3 bits of kind.
 ///
-/// Two things share a key by accident with probability 2^-125; making two on purpose costs about 2^62 hashes.
+/// Two things share a key by accident with probability 2^-125. Making two certificates in hand share one costs about
+/// 2^62 hashes. A claim costs nothing to make, and counts for nothing against a certificate in hand: their kinds differ.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Key(pub u128);
 
