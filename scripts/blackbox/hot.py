@@ -289,11 +289,14 @@ def redis_away(context):
 
 def ask(context, lake, *words):
     run = context.run("hot", *words, "--lake", lake, "--hot", "embedded", "--format", "json", "-c",
-                      context.folder / "config.toml").expect_code(0)
+                      context.folder / "config.toml")
     try:
-        return json.loads(run.out)
+        answer = json.loads(run.out)
     except ValueError:
         raise Failure(f"{run}: standard output is not JSON") from None
+    # Like grep: nothing found is 1.
+    run.expect_code(0 if answer else 1)
+    return answer
 
 
 def fingerprints(answer):
