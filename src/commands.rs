@@ -9,7 +9,6 @@ use ct_sinks::Store;
 use ct_sinks::hot::{HotState, Stats};
 use ct_sinks::lake::{Lake, Verified};
 use serde_json::{Map, Value, json};
-use tokio::runtime::Runtime;
 
 use crate::cli::{CheckArgs, CommonArgs, Format, HotArgs, HotQuery, ModulesArgs, VerifyArgs};
 use crate::cluster::exit::Exit;
@@ -21,7 +20,7 @@ use crate::telemetry;
 
 /// Prints a line for each fault of the lake; a lake with faults ends with exit code 1.
 pub fn verify(args: &VerifyArgs) -> Result<Exit, Failure> {
-    let (_runtime, config, lake) = open(&args.common)?;
+    let (config, lake) = open(&args.common)?;
     let mut out = std::io::stdout().lock();
     let mut faults = Vec::new();
     let mut written = Ok(());
@@ -34,9 +33,9 @@ pub fn verify(args: &VerifyArgs) -> Result<Exit, Failure> {
     written.context("writing the report")?;
     match args.format {
         Format::Text if faults.is_empty() => {
-            writeln!(out, "{}: proven, {}", config.lake.url, told(&verified))
+            writeln!(out, "{}: proven, {}", printable(&config.lake.url), told(&verified))
         }
-        Format::Text => writeln!(out, "{}: {} faults; {}", config.lake.url, faults.len(), told(&verified)),
+        Format::Text => writeln!(out, "{}: {} faults; {}", printable(&config.lake.url), faults.len(), told(&verified)),
         Format::Json => writeln!(out, "{}", json!({
                 "lake": config.lake.url, "faults": faults,
                 "manifests": verified.manifests, "files": verified.files, "rows": verified.rows, "bytes": verified.bytes,
@@ -60,9 +59,9 @@ pub fn check(args: &CheckArgs) -> Result<Exit, Failure> {
     let cluster = &config.cluster;
     let text = format!(
         "lake      {}{}\nhot       {}\ncluster   {} x {} workers\nmodules   {}\nbuffer    {} MiB a process\n",
-        ct_sinks::hot::redacted(&config.lake.url),
+        printable(&ct_sinks::hot::redacted(&config.lake.url)),
         if config.lake.der { ", with DER" } else { "" },
-        ct_sinks::hot::redacted(&config.hot.url),
+        printable(&ct_sinks::hot::redacted(&config.hot.url)),
         cluster.processes,
         cluster.workers,
         modules.join(", "),
@@ -125,7 +124,7 @@ fn kind(kind: &OptionKind) -> String {
 }
 
 pub fn hot(args: &HotArgs) -> Result<Exit, Failure> {
-    let (_runtime, config, lake) = open(&args.common)?;
+    let (config, lake) = open(&args.common)?;
     let Some(mut state) = open_hot(&config.hot, &lake)? else {
         return Err(Failure::usage(anyhow::anyhow!("--hot none: there is no hot state to look into")));
     };
@@ -218,7 +217,7 @@ fn lines(value: &Value, indent: usize) -> String {
     text
 }
 
-fn open(common: &CommonArgs) -> Result<(Runtime, Config, Lake), Failure> {
+fn open(common: &CommonArgs) -> Result<(Config, Lake), Failure> {
     let config = Config::load(common).map_err(Failure::usage)?;
     telemetry::start(config.log.level, config.log.format);
     let runtime = runtime()?;
@@ -230,5 +229,5 @@ fn open(common: &CommonArgs) -> Result<(Runtime, Config, Lake), Failure> {
         return Err(Failure::usage(anyhow::anyhow!("{url} is no lake: there is no folder _ct in it (--lake)")));
     }
     let lake = Lake::open(Store::open(url, runtime.handle().clone())?);
-    Ok((runtime, config, lake))
+    Ok((config, lake))
 }

@@ -119,7 +119,7 @@ impl Account {
         let _ = writeln!(
             out,
             "\nLake {}: {} certificates, {} entries; {} files of {} from this job",
-            self.lake,
+            printable(&self.lake),
             grouped(self.totals.certificates),
             grouped(self.totals.entries),
             grouped(self.files),

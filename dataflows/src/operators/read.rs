@@ -30,6 +30,8 @@ pub struct Brake {
 
 /// How soon a stopped reader looks again whether it may go on.
 const BRAKED: Duration = Duration::from_micros(500);
+/// How soon a reader without a block looks again whether it is to end early.
+const IDLE: Duration = Duration::from_millis(100);
 
 pub fn read<'s, B: Blocks + 'static>(
     scope: Scope<'s, Epoch>,
@@ -65,7 +67,8 @@ pub fn read<'s, B: Blocks + 'static>(
                     capability.downgrade(&next);
                     activator.activate();
                 }
-                Poll::Pending => {}
+                // Blocks wake the worker, an end that was asked for does not.
+                Poll::Pending => activator.activate_after(IDLE),
                 Poll::End => held = None,
             }
         }
