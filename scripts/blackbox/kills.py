@@ -189,10 +189,11 @@ def sigterm(context):
     stream = context.stream()
     lake = context.folder / "lake"
     for n in (1, 2):
+        manifests = lake / "_ct" / "manifests"
+        before = len(list(manifests.glob("*.json")))
         process = context.start(*context.replay_args(stream.path, lake, n=n, config=OFTEN))
-        _, err = process.ct_files
-        wait_until(lambda: process.poll() is not None or os.fstat(err.fileno()).st_size, 30, "the job's first log line")
-        time.sleep(0.2)
+        wait_until(lambda: process.poll() is not None or len(list(manifests.glob("*.json"))) > before, 60,
+                   "the job's first manifest")
         process.send_signal(signal.SIGTERM)
         context.finish(process, timeout=60).expect_code(0)
         context.verify(lake).expect_code(0)
