@@ -7,6 +7,7 @@
 //!
 //! Shapes and servers: CaliDog certstream-server (Elixir), certstream-server-go and certstream-server-rust (v1 and v2).
 
+mod chain;
 pub mod claimed;
 mod json;
 
@@ -87,6 +88,17 @@ pub enum Message<'a> {
     Sighting(Sighting),
 }
 
+impl Message<'_> {
+    fn into_owned(self) -> Message<'static> {
+        match self {
+            Self::Heartbeat => Message::Heartbeat,
+            Self::Other => Message::Other,
+            Self::Names(names) => Message::Names(names.into_iter().map(|name| name.into_owned().into()).collect()),
+            Self::Sighting(sighting) => Message::Sighting(sighting),
+        }
+    }
+}
+
 /// A certificate seen as an entry of a log.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Sighting {
@@ -145,7 +157,15 @@ impl Reader {
         if !text.trim_start().starts_with('{') {
             return Err(unusable(Reason::Json, "not a JSON object", None));
         }
-        let message: json::Message<'a> = serde_json::from_str(text).map_err(|why| unusable(Reason::Json, why, None))?;
+        match chain::cut(text) {
+            None => self.understand(text, text),
+            Some(shorter) => self.understand(&shorter, text).map(Message::into_owned),
+        }
+    }
+
+    /// `json` is the text of the message, or as much of it as identity needs.
+    fn understand<'a>(&mut self, json: &'a str, text: &str) -> Result<Message<'a>, Unusable> {
+        let message: json::Message<'a> = serde_json::from_str(json).map_err(|why| unusable(Reason::Json, why, None))?;
         match message.message_type {
             Scalar::Text(kind) => match &*kind {
                 "certificate_update" => match message.data {
