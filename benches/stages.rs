@@ -77,11 +77,10 @@ fn measure<I, O>(name: &str, records: u64, mut prepare: impl FnMut() -> I, mut w
 
 /// Lines to sightings: JSON, base64, SHA-256.
 fn bench_peek() {
-    let (blocks, feed) = (input::blocks(), Arc::from("bench"));
+    let blocks = input::blocks();
     let mut reader = Reader::default();
-    let read = |blocks: Vec<_>| -> Vec<_> {
-        blocks.into_iter().map(|block| peek::read_block(&mut reader, block, &feed)).collect()
-    };
+    let read =
+        |blocks: Vec<_>| -> Vec<_> { blocks.into_iter().map(|block| peek::read_block(&mut reader, block)).collect() };
     measure("peek", input::MESSAGES, || blocks.clone(), read);
 }
 

@@ -13,6 +13,7 @@
 -- `lake` is a folder, or the URL of a bucket and prefix as in --lake: DuckDB reads s3:// after `LOAD httpfs`.
 --
 --     certificates, entries, findings, rejected   the tables, with `date`, the UTC day of `seen` (NULL: unknown)
+--     gaps                times in which a feed was not heard, with `date`, the UTC day of `gap_to`
 --     certificates_best   certificates, without rows that were only claimed and whose DER has arrived since
 --     names               one row per DNS name
 --     issuances           one row per issuance: precertificate and final certificate side by side
@@ -57,7 +58,12 @@ SET VARIABLE ct_rejected = ct_table(getvariable('lake') || '/rejected/*/*.parque
     NULL::VARCHAR AS feed, NULL::VARCHAR AS segment, NULL::BIGINT AS line, NULL::BIGINT AS "offset",
     NULL::VARCHAR AS reason, NULL::VARCHAR AS detail, NULL::TIMESTAMP AS seen, NULL::BLOB AS raw');
 
+SET VARIABLE ct_gaps = ct_table(getvariable('lake') || '/gaps/*/*.parquet', '
+    NULL::VARCHAR AS feed, NULL::TIMESTAMP AS gap_from, NULL::TIMESTAMP AS gap_to, NULL::VARCHAR AS reason,
+    NULL::VARCHAR AS detail');
+
 CREATE OR REPLACE TEMP VIEW certificates AS FROM query(getvariable('ct_certificates'));
+CREATE OR REPLACE TEMP VIEW gaps AS FROM query(getvariable('ct_gaps'));
 CREATE OR REPLACE TEMP VIEW entries AS FROM query(getvariable('ct_entries'));
 CREATE OR REPLACE TEMP VIEW findings AS FROM query(getvariable('ct_findings'));
 CREATE OR REPLACE TEMP VIEW rejected AS FROM query(getvariable('ct_rejected'));

@@ -24,6 +24,8 @@ pub struct Cli {
 pub enum Command {
     /// Read archived segments into the lake
     Replay(ReplayArgs),
+    /// Read live feeds into the lake, until a signal ends it
+    Run(RunArgs),
     /// Prove the lake against its manifests: files, bytes, SHA-256, rows, duplicates
     Verify(VerifyArgs),
     /// Read the configuration and say what would run
@@ -37,6 +39,9 @@ pub enum Command {
     /// One process of a cluster, started by the supervisor
     #[command(hide = true)]
     Worker(WorkerArgs),
+    /// The process that writes the journal, started by the supervisor
+    #[command(hide = true)]
+    Collect(WorkerArgs),
 }
 
 #[derive(Clone, Debug, Args)]
@@ -95,6 +100,33 @@ pub struct ReplayArgs {
     /// Progress on stderr: a bar, lines, or nothing; `auto` is a bar on a terminal and lines elsewhere
     #[arg(long, value_enum, default_value_t = Progress::Auto)]
     pub progress: Progress,
+    /// The summary on stdout when the job ends
+    #[arg(long, value_enum, default_value_t = Summary::Text)]
+    pub summary: Summary,
+}
+
+#[derive(Clone, Debug, Args)]
+pub struct RunArgs {
+    /// A feed beside those of the configuration: NAME=wss://HOST/PATH, or its URL alone
+    #[arg(long = "feed", value_name = "FEED")]
+    pub feeds: Vec<String>,
+    /// Where the journal is: a folder on a local disk [default: ./journal]
+    #[arg(long, value_name = "DIR", env = "CT_STREAM_JOURNAL")]
+    pub journal: Option<PathBuf>,
+    /// Where health and metrics are served, or `none` [default: 127.0.0.1:9090]
+    #[arg(long, value_name = "ADDR")]
+    pub http: Option<String>,
+    #[command(flatten)]
+    pub common: CommonArgs,
+    /// Processes of the cluster
+    #[arg(short = 'n', long, value_name = "N")]
+    pub processes: Option<usize>,
+    /// Timely workers in each process
+    #[arg(short = 'w', long, value_name = "W")]
+    pub workers: Option<usize>,
+    /// Modules to run, comma-separated [default: all]
+    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    pub modules: Option<Vec<String>>,
     /// The summary on stdout when the job ends
     #[arg(long, value_enum, default_value_t = Summary::Text)]
     pub summary: Summary,

@@ -1,7 +1,5 @@
 //! The commands that run no job: verify, check, hot, modules.
 
-use std::io::Write;
-
 use anyhow::{Context, Result};
 use ct_dataflows::modules::{MODULES, Modules, OptionKind};
 use ct_model::id;
@@ -21,27 +19,29 @@ use crate::telemetry;
 /// Prints a line for each fault of the lake; a lake with faults ends with exit code 1.
 pub fn verify(args: &VerifyArgs) -> Result<Exit, Failure> {
     let (config, lake) = open(&args.common)?;
-    let mut out = std::io::stdout().lock();
     let mut faults = Vec::new();
     let mut written = Ok(());
     let verified = lake.verify(&mut |fault| {
         if args.format == Format::Text && written.is_ok() {
-            written = writeln!(out, "{}", printable(&fault.to_string()));
+            written = summary::print(&format!("{}\n", printable(&fault.to_string())));
         }
         faults.push(fault.to_string());
     })?;
     written.context("writing the report")?;
-    match args.format {
+    let verdict = match args.format {
         Format::Text if faults.is_empty() => {
-            writeln!(out, "{}: proven, {}", printable(&config.lake.url), told(&verified))
+            format!("{}: proven, {}\n", printable(&config.lake.url), told(&verified))
         }
-        Format::Text => writeln!(out, "{}: {} faults; {}", printable(&config.lake.url), faults.len(), told(&verified)),
-        Format::Json => writeln!(out, "{}", json!({
+        Format::Text => format!("{}: {} faults; {}\n", printable(&config.lake.url), faults.len(), told(&verified)),
+        Format::Json => format!(
+            "{}\n",
+            json!({
                 "lake": config.lake.url, "faults": faults,
                 "manifests": verified.manifests, "files": verified.files, "rows": verified.rows, "bytes": verified.bytes,
-            })),
-    }
-    .context("writing the report")?;
+            })
+        ),
+    };
+    summary::print(&verdict).context("writing the report")?;
     Ok(if faults.is_empty() { Exit::Done } else { Exit::Failed })
 }
 
@@ -67,7 +67,7 @@ pub fn check(args: &CheckArgs) -> Result<Exit, Failure> {
         modules.join(", "),
         config.lake.buffer_mb,
     );
-    std::io::stdout().write_all(text.as_bytes()).context("writing the report")?;
+    summary::print(&text).context("writing the report")?;
     Ok(Exit::Done)
 }
 
@@ -108,7 +108,7 @@ pub fn modules(args: &ModulesArgs) -> Result<Exit, Failure> {
             text
         }
     };
-    std::io::stdout().write_all(text.as_bytes()).context("writing the list")?;
+    summary::print(&text).context("writing the list")?;
     Ok(Exit::Done)
 }
 
@@ -129,14 +129,28 @@ pub fn hot(args: &HotArgs) -> Result<Exit, Failure> {
         return Err(Failure::usage(anyhow::anyhow!("--hot none: there is no hot state to look into")));
     };
     let query = checked(&args.query)?;
-    let answer = ask(state.as_mut(), &query)?;
-    let text = match args.format {
+    let (text, found) = answer(state.as_mut(), &query, args.format)?;
+    summary::print(&text).context("writing the answer")?;
+    Ok(if found { Exit::Done } else { Exit::Failed })
+}
+
+/// What is printed, and whether it says anything.
+fn answer(state: &mut dyn HotState, query: &HotQuery, format: Format) -> Result<(String, bool)> {
+    let answer = ask(state, query)?;
+    let found = !answer.is_null() && answer.as_array().is_none_or(|rows| !rows.is_empty());
+    let text = match format {
         Format::Json => format!("{answer}\n"),
+        Format::Text if !found && is_empty(state)? => {
+            "there is no hot state yet: a job on this lake makes it\n".to_owned()
+        }
         Format::Text => table(&answer),
     };
-    std::io::stdout().write_all(text.as_bytes()).context("writing the answer")?;
-    let found = !answer.is_null() && answer.as_array().is_none_or(|rows| !rows.is_empty());
-    Ok(if found { Exit::Done } else { Exit::Failed })
+    Ok((text, found))
+}
+
+/// Nothing was applied since hot state was begun, or it never was.
+fn is_empty(state: &mut dyn HotState) -> Result<bool> {
+    Ok(state.state()?.get("published").is_none_or(|published| published == "0"))
 }
 
 /// The query with its fingerprint or name in the form that hot state has.
@@ -174,6 +188,7 @@ fn ask(state: &mut dyn HotState, query: &HotQuery) -> Result<Value> {
                 })
                 .collect()
         }
+        HotQuery::Stats if is_empty(state)? => Value::Null,
         HotQuery::Stats => {
             let mut stats = Map::new();
             for name in Stats::NAMES {
@@ -230,4 +245,27 @@ fn open(common: &CommonArgs) -> Result<(Config, Lake), Failure> {
     }
     let lake = Lake::open(Store::open(url, runtime.handle().clone())?);
     Ok((config, lake))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn without_hot_state_every_answer_says_so() {
+        let folder = tempfile::tempdir().unwrap();
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        let lake = Lake::open(Store::open(folder.path().to_str().unwrap(), runtime.handle().clone()).unwrap());
+        let mut state = ct_sinks::hot::open("embedded", &lake, Default::default()).unwrap().unwrap();
+        for begun in [false, true] {
+            if begun {
+                state.reset("ab").unwrap();
+            }
+            for query in [HotQuery::Stats, HotQuery::Findings { limit: 9 }, HotQuery::Cert { sha256: "0".repeat(64) }] {
+                let (text, found) = answer(state.as_mut(), &query, Format::Text).unwrap();
+                assert!(!found && text.starts_with("there is no hot state yet"), "{query:?}: {text}");
+            }
+            assert_eq!(answer(state.as_mut(), &HotQuery::Stats, Format::Json).unwrap(), ("null\n".to_owned(), false));
+        }
+    }
 }

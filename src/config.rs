@@ -1,15 +1,15 @@
 //! The configuration: one TOML file, `${NAME}` for environment variables, flags on top, one checked value.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use ct_dataflows::modules::{MODULES, file_option};
 use ct_sinks::hot;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::cli::{CommonArgs, JobArgs, LogFormat, LogLevel};
+use crate::cli::{CommonArgs, JobArgs, LogFormat, LogLevel, RunArgs};
 
 /// Options of modules, by module.
 pub type ModuleOptions = BTreeMap<String, Map<String, Value>>;
@@ -23,8 +23,72 @@ pub struct Config {
     pub cluster: ClusterConfig,
     pub log: LogConfig,
     pub modules: ModulesConfig,
+    pub journal: JournalConfig,
+    pub http: HttpConfig,
     /// Name of the feed that segments come from.
     pub feed: Option<String>,
+    /// Live feeds.
+    pub feeds: Vec<FeedConfig>,
+}
+
+/// A live feed.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct FeedConfig {
+    /// Stands in the column `feed`.
+    pub name: String,
+    /// `wss://` or `ws://`.
+    pub url: String,
+    /// Sent with the handshake.
+    #[serde(default)]
+    pub headers: BTreeMap<String, String>,
+    /// Certificates to trust beside the system's (PEM).
+    #[serde(default)]
+    pub ca_file: Option<PathBuf>,
+    /// `ws://` to another machine is refused without it.
+    #[serde(default)]
+    pub allow_plaintext: bool,
+    /// A longer message ends the connection.
+    #[serde(default = "message_mb")]
+    pub message_mb: u64,
+    /// How often the server is pinged.
+    #[serde(default = "ping_s")]
+    pub ping_s: u64,
+    /// How long the server may be silent, pongs included.
+    #[serde(default = "idle_s")]
+    pub idle_s: u64,
+}
+
+const fn message_mb() -> u64 {
+    4
+}
+const fn ping_s() -> u64 {
+    10
+}
+const fn idle_s() -> u64 {
+    25
+}
+
+/// What came from the feeds and is not published so far.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct JournalConfig {
+    /// On a local disk.
+    pub dir: PathBuf,
+    /// A segment is closed when it is this large.
+    pub segment_mb: u64,
+    /// Beyond this the feeds are read no further until something is published.
+    pub mb_max: u64,
+    /// Where published segments are kept (zstd): a folder or a URL; deleted when absent.
+    pub keep: Option<String>,
+}
+
+/// Health and metrics.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct HttpConfig {
+    /// `none` serves nothing.
+    pub addr: String,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -35,6 +99,8 @@ pub struct LakeConfig {
     pub der: bool,
     /// Memory for rows that wait to be written, in MiB, over all workers of a process: larger means fewer, larger files.
     pub buffer_mb: u64,
+    /// How old a live message may grow before it is published.
+    pub publish_interval_s: u64,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -59,6 +125,8 @@ pub struct ClusterConfig {
     pub secret_file: Option<PathBuf>,
     /// How long the processes of a cluster look for each other, in seconds.
     pub connect_s: u64,
+    /// A live worker that does nothing for so long is stopped, and the cluster started again.
+    pub stall_s: u64,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -73,13 +141,28 @@ pub struct ModulesConfig {
     /// Modules to run; all when absent.
     pub enabled: Option<Vec<String>>,
     /// `[modules.NAME]`: the options of a module.
-    #[serde(flatten)]
+    #[serde(flatten, deserialize_with = "tables")]
     pub options: ModuleOptions,
+}
+
+/// The options of modules; what is no table is told with its key, which the parser has forgotten by then.
+fn tables<'de, D: serde::Deserializer<'de>>(keys: D) -> Result<ModuleOptions, D::Error> {
+    let keys = BTreeMap::<String, Value>::deserialize(keys)?;
+    let tables = keys.into_iter().map(|(key, value)| match value {
+        Value::Object(options) => Ok((key, options)),
+        _ => {
+            let names = MODULES.iter().map(|module| module.name).collect::<Vec<_>>().join(", ");
+            let text =
+                format!("modules.{key}: allowed are `enabled` and a table for a module: [modules.NAME] ({names})");
+            Err(serde::de::Error::custom(text))
+        }
+    });
+    tables.collect()
 }
 
 impl Default for LakeConfig {
     fn default() -> Self {
-        Self { url: "./lake".to_owned(), der: false, buffer_mb: 20 }
+        Self { url: "./lake".to_owned(), der: false, buffer_mb: 20, publish_interval_s: 60 }
     }
 }
 
@@ -92,7 +175,19 @@ impl Default for HotConfig {
 
 impl Default for ClusterConfig {
     fn default() -> Self {
-        Self { processes: 1, workers: 1, secret_file: None, connect_s: 60 }
+        Self { processes: 1, workers: 1, secret_file: None, connect_s: 60, stall_s: 30 }
+    }
+}
+
+impl Default for JournalConfig {
+    fn default() -> Self {
+        Self { dir: "./journal".into(), segment_mb: 64, mb_max: 16_384, keep: None }
+    }
+}
+
+impl Default for HttpConfig {
+    fn default() -> Self {
+        Self { addr: "127.0.0.1:9090".to_owned() }
     }
 }
 
@@ -130,6 +225,44 @@ impl Config {
         }
         if let Some(modules) = &job.modules {
             self.modules.enabled = Some(modules.clone());
+        }
+        self.check()?;
+        Ok(self)
+    }
+
+    /// Puts the flags of a live job on top.
+    pub fn with_run(mut self, run: &RunArgs) -> Result<Self> {
+        self.cluster.processes = run.processes.unwrap_or(self.cluster.processes);
+        self.cluster.workers = run.workers.unwrap_or(self.cluster.workers);
+        if let Some(modules) = &run.modules {
+            self.modules.enabled = Some(modules.clone());
+        }
+        if let Some(dir) = &run.journal {
+            self.journal.dir.clone_from(dir);
+        }
+        if let Some(addr) = &run.http {
+            self.http.addr.clone_from(addr);
+        }
+        for feed in &run.feeds {
+            // An equals sign may also be part of a query.
+            let (name, url) = match feed.split_once('=') {
+                Some((name, url)) if !name.contains([':', '/']) => (name, url),
+                _ => (host_of(feed), feed.as_str()),
+            };
+            let (name, url) = (name.to_owned(), url.to_owned());
+            self.feeds.push(FeedConfig {
+                name,
+                url,
+                headers: BTreeMap::new(),
+                ca_file: None,
+                allow_plaintext: false,
+                message_mb: message_mb(),
+                ping_s: ping_s(),
+                idle_s: idle_s(),
+            });
+        }
+        if self.feeds.is_empty() {
+            bail!("no feeds: add [[feeds]] with `name` and `url` to the configuration, or --feed wss://HOST/PATH");
         }
         self.check()?;
         Ok(self)
@@ -175,6 +308,24 @@ impl Config {
         between("hot.findings_max", self.hot.findings_max as u64, 1, 1 << 24)?;
         between("hot.timeout_ms", self.hot.timeout_ms, 1, 600_000)?;
         between("cluster.connect_s", self.cluster.connect_s, 1, 86_400)?;
+        between("cluster.stall_s", self.cluster.stall_s, 2, 86_400)?;
+        between("lake.publish_interval_s", self.lake.publish_interval_s, 1, 86_400)?;
+        between("journal.segment_mb", self.journal.segment_mb, 1, 1 << 12)?;
+        between("journal.mb_max", self.journal.mb_max, 2 * self.journal.segment_mb, 1 << 30)?;
+        let mut names = BTreeSet::new();
+        for (index, feed) in self.feeds.iter().enumerate() {
+            let key = |key| format!("feeds[{index}].{key} ({})", feed.name);
+            if feed.name.is_empty() || feed.name.len() > 64 || feed.name.contains(char::is_control) || feed.name == "*"
+            {
+                bail!("{}: a name has 1 to 64 characters", key("name"));
+            }
+            if !names.insert(&feed.name) {
+                bail!("{}: another feed has this name", key("name"));
+            }
+            between(&key("message_mb"), feed.message_mb, 1, 4)?;
+            between(&key("ping_s"), feed.ping_s, 1, 3_600)?;
+            between(&key("idle_s"), feed.idle_s, feed.ping_s + 1, 86_400)?;
+        }
         let hot = self.hot.url.split_once("://").map_or(self.hot.url.as_str(), |(scheme, _)| scheme);
         if !["none", "embedded", "redis", "rediss", "redis+unix"].contains(&hot) {
             let url = hot::redacted(&self.hot.url);
@@ -184,6 +335,13 @@ impl Config {
         between("cluster.workers (-w)", self.cluster.workers as u64, 1, 256)?;
         between("cluster.processes x cluster.workers", (self.cluster.processes * self.cluster.workers) as u64, 1, 4_096)
     }
+}
+
+/// The host in a URL, for a name.
+fn host_of(url: &str) -> &str {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let place = rest.split(['/', '?', '#']).next().unwrap_or(rest);
+    place.rsplit_once('@').map_or(place, |(_, place)| place)
 }
 
 fn between(key: &str, value: u64, least: u64, most: u64) -> Result<()> {
@@ -274,6 +432,10 @@ mod tests {
         refused("[lake]\nbuffer_mb = 0\n", "lake.buffer_mb: 0 is not allowed (1 to");
         refused("[lake]\nurl = 7\n", "lake.url");
         refused("[lake]\nurl = \"${NOT_SET}\"\n", "lake.url: the environment variable NOT_SET is not set");
+        refused(
+            "[modules]\nbogus = 1\n",
+            "modules.bogus: allowed are `enabled` and a table for a module: [modules.NAME] (",
+        );
         refused("lake = [\n", "line 1");
         refused("[laek]\nurl = \"x\"\n", "laek");
     }

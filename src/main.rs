@@ -9,6 +9,7 @@ mod config;
 mod fail;
 mod generate;
 mod job;
+mod live;
 mod progress;
 mod summary;
 mod telemetry;
@@ -38,11 +39,22 @@ fn main() -> ExitCode {
 fn run(command: Command) -> Result<Exit, Failure> {
     match command {
         Command::Replay(args) => job::replay(&args),
+        Command::Run(args) => live::run(&args),
         Command::Worker(args) => job::work(&args),
+        Command::Collect(args) => live::collect(&args),
         Command::Verify(args) => commands::verify(&args),
         Command::Check(args) => commands::check(&args),
         Command::Hot(args) => commands::hot(&args),
         Command::Modules(args) => commands::modules(&args),
-        Command::Generate(args) => generate::run(&args).map(|()| Exit::Done).map_err(Failure::from),
+        Command::Generate(args) => match generate::run(&args) {
+            // Whoever reads the stream has read enough.
+            Err(error) if is_closed_pipe(&error) => Ok(Exit::Done),
+            done => done.map(|()| Exit::Done).map_err(Failure::from),
+        },
     }
+}
+
+fn is_closed_pipe(error: &anyhow::Error) -> bool {
+    let kinds = error.chain().filter_map(|cause| Some(cause.downcast_ref::<std::io::Error>()?.kind()));
+    kinds.into_iter().any(|kind| kind == std::io::ErrorKind::BrokenPipe)
 }

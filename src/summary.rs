@@ -1,6 +1,7 @@
 //! The account of a job, for people and for programs.
 
 use std::fmt::Write;
+use std::io::{self, Write as _};
 use std::time::Duration;
 
 use ct_model::Counts;
@@ -165,6 +166,15 @@ pub fn printable(text: &str) -> String {
     out
 }
 
+/// Writes to standard output. Whoever closes it has seen enough, which is no error.
+pub fn print(text: &str) -> io::Result<()> {
+    unless_closed(io::stdout().write_all(text.as_bytes()))
+}
+
+fn unless_closed(written: io::Result<()>) -> io::Result<()> {
+    written.or_else(|error| if error.kind() == io::ErrorKind::BrokenPipe { Ok(()) } else { Err(error) })
+}
+
 /// 1234567 as `1,234,567`.
 pub fn grouped(value: u64) -> String {
     let digits = value.to_string();
@@ -202,6 +212,14 @@ pub fn duration(elapsed: Duration) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_closed_pipe_is_quiet() {
+        let (reader, mut writer) = io::pipe().unwrap();
+        drop(reader);
+        assert!(unless_closed(writer.write_all(b"text")).is_ok());
+        assert!(unless_closed(Err(io::ErrorKind::StorageFull.into())).is_err());
+    }
 
     #[test]
     fn numbers_for_people() {

@@ -33,8 +33,8 @@ pub(crate) fn blocks() -> Vec<Block> {
 }
 
 pub(crate) fn sightings(blocks: &[Block]) -> Vec<Sighting> {
-    let (mut reader, feed) = (Reader::default(), Arc::from("bench"));
-    let items = blocks.iter().flat_map(|block| peek::read_block(&mut reader, block.clone(), &feed).items);
+    let mut reader = Reader::default();
+    let items = blocks.iter().flat_map(|block| peek::read_block(&mut reader, block.clone()).items);
     items.filter_map(|item| if let Item::Sighting(sighting) = item { Some(sighting) } else { None }).collect()
 }
 

@@ -30,8 +30,6 @@ use crate::ports::{Blocks, KnownRows, Publish, Stage};
 /// What shapes a job's results.
 #[derive(Clone)]
 pub struct Settings {
-    /// The feed's configured name.
-    pub feed: Arc<str>,
     /// Rows carry the certificates' bytes.
     pub keep_der: bool,
     pub modules: Arc<Modules>,
@@ -65,7 +63,7 @@ where
     S: Stage<Part> + 'static,
     P: Publish<Part> + 'static,
 {
-    let Settings { feed, keep_der, modules, rule, start, epochs_inflight, cuts_inflight } = settings.clone();
+    let Settings { keep_der, modules, rule, start, epochs_inflight, cuts_inflight } = settings.clone();
     let (settled_probe, published_probe, waiting) = (ProbeHandle::new(), ProbeHandle::new(), CutsWaiting::default());
     let brake = Brake {
         settled: settled_probe.clone(),
@@ -77,11 +75,11 @@ where
 
     let known = known::known(scope, ports.known);
     let blocks = read::read(scope, ports.blocks, start.from, brake);
-    let peeked = peek::peek(blocks, feed.clone(), meter.clone());
+    let peeked = peek::peek(blocks, meter.clone());
     let first_keys = dedup::dedup(peeked.keys, known.keys, meter.clone());
     let first_entries = entries::entries(peeked.entries, known.entries, meter.clone());
-    let settled = settle::settle(peeked.peeked, first_keys.concat(first_entries), feed.clone(), meter.clone());
-    let decoded = decode::decode(settled, feed, keep_der);
+    let settled = settle::settle(peeked.peeked, first_keys.concat(first_entries), meter.clone());
+    let decoded = decode::decode(settled, keep_der);
     let (rows, candidates) = examine::examine(decoded, modules);
     let late = once::once(candidates, known.findings, meter.clone());
     let (rows, weights) = tally::tally(rows.concat(late));

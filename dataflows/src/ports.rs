@@ -6,6 +6,7 @@
 use ct_model::Rows;
 use timely::scheduling::SyncActivator;
 
+use crate::epoch::Position;
 use crate::records::{Block, Cut, Known};
 
 /// News from a port that is asked again and again.
@@ -18,10 +19,19 @@ pub enum Poll<T> {
     End,
 }
 
+/// News of a worker's share of the input.
+#[derive(Debug)]
+pub enum Input {
+    Block(Block),
+    /// No block of this worker comes before this position. An input that grows says so, or an epoch would stay open
+    /// until every worker has got a later one.
+    Reached(Position),
+}
+
 /// A worker's share of the input, in the order of positions.
 pub trait Blocks {
     fn wake_by(&mut self, waker: SyncActivator);
-    fn poll(&mut self) -> Poll<Block>;
+    fn poll(&mut self) -> Poll<Input>;
 }
 
 /// A worker's share of what the lake knows, in any order.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use ct_model::message::Sighting;
 use ct_model::name::NameLists;
-use ct_model::{CertRecord, Counts, EntryPlace, EntryRecord, Finding, Key, Rejected, Rows};
+use ct_model::{CertRecord, Counts, EntryPlace, EntryRecord, Finding, Gap, Key, Rejected, Rows, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::epoch::Position;
@@ -16,11 +16,19 @@ use crate::epoch::Position;
 #[derive(Clone, Debug, Default)]
 pub struct Block {
     pub position: Position,
+    /// The configured name of the feed that the text came from.
+    pub feed: Arc<str>,
+    /// When the text arrived, where that is known.
+    pub at: Option<Timestamp>,
     pub segment_name: Arc<str>,
     /// Of `text`, in bytes from the start of the decompressed segment.
     pub offset: u64,
+    /// Lines of the segment between the block before and `text`.
+    pub lines_before: u64,
     /// Whole lines.
     pub text: Vec<u8>,
+    /// What is known to be missing before `text`.
+    pub gaps: Vec<Gap>,
     /// The last line that starts in this chunk, if it is longer than a message may be.
     pub overlong: Option<Overlong>,
     /// The segment ends with this chunk.
@@ -98,7 +106,9 @@ pub enum Item {
 /// An epoch, read.
 #[derive(Debug, Default)]
 pub struct Peeked {
+    pub feed: Arc<str>,
     pub items: Vec<Item>,
+    pub gaps: Vec<Gap>,
     pub tail: Tail,
 }
 
@@ -106,6 +116,8 @@ pub struct Peeked {
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Tail {
     pub position: Position,
+    /// When the epoch's input arrived, where that is known.
+    pub at: Option<Timestamp>,
     pub lines: u64,
     pub last: bool,
     /// The segment's name, and why it could not be read to its end.
@@ -124,9 +136,11 @@ pub struct NamesOnly {
 /// An epoch whose first sightings are known.
 #[derive(Debug, Default)]
 pub struct Settled {
+    pub feed: Arc<str>,
     pub certificates: Vec<Sighting>,
     pub entries: Vec<EntryRecord>,
     pub rejected: Vec<Rejected>,
+    pub gaps: Vec<Gap>,
     pub names: Vec<NamesOnly>,
     pub tail: Tail,
 }
@@ -137,6 +151,7 @@ pub struct Decoded {
     pub certificates: Vec<Subject>,
     pub entries: Vec<EntryRecord>,
     pub rejected: Vec<Rejected>,
+    pub gaps: Vec<Gap>,
     pub names: Vec<NamesOnly>,
     pub tail: Tail,
 }
@@ -174,6 +189,15 @@ pub struct Weight {
     /// Of the rows; what the messages were is in the tail.
     pub counts: Counts,
     pub tail: Option<Tail>,
+}
+
+/// What every worker is told about publishing.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[expect(clippy::large_enum_variant, reason = "there are a few in a minute")]
+pub enum Decision {
+    Cut(Cut),
+    /// Input is missing: nothing behind the last cut will be published by this job.
+    Stop,
 }
 
 /// A decision to publish everything up to an epoch.

@@ -4,6 +4,8 @@
 
 use std::path::PathBuf;
 
+use ct_model::Table;
+
 #[derive(Debug, thiserror::Error)]
 pub enum SinkError {
     /// The URL of a lake or of hot state cannot be used; `why` names the way out.
@@ -40,6 +42,19 @@ impl SinkError {
     /// Another job owns the lake: this one must stop and write nothing more.
     pub const fn is_fenced(&self) -> bool {
         matches!(self, Self::Locked { .. } | Self::Fenced { .. })
+    }
+
+    /// Something of the lake is gone, or is not what its manifests say: `verify` can tell all that is wrong.
+    pub fn is_damage(&self) -> bool {
+        // Embedded hot state says itself what to do.
+        let is_of_lake = |path: &str| !path.starts_with("_ct/hot/");
+        let is_in_table = |path: &str| Table::ALL.iter().any(|table| path.starts_with(&format!("{}/", table.as_str())));
+        match self {
+            Self::Damaged { path, .. } => is_of_lake(path),
+            Self::Read { .. } => true,
+            Self::Store { path, source: object_store::Error::NotFound { .. }, .. } => is_in_table(path),
+            _ => false,
+        }
     }
 
     /// Whether the same call can succeed later without anybody's help, or after space or a connection came back.

@@ -1,5 +1,7 @@
 //! One folder or bucket prefix, local or remote, behind blocking calls.
 
+use std::collections::HashSet;
+use std::ffi::OsString;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -53,7 +55,7 @@ impl Store {
         // A second install loses to the first; either way ring is the provider.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let parsed = url::Url::parse(url).map_err(|why| refuse(why.to_string()))?;
-        let (objects, prefix) = object_store::parse_url_opts(&parsed, std::env::vars())
+        let (objects, prefix) = object_store::parse_url_opts(&parsed, settings(std::env::vars_os()))
             .map_err(|source| SinkError::Store { action: "opening", path: url.to_owned(), source })?;
         let objects: Arc<DynObjectStore> =
             if prefix.as_ref().is_empty() { objects.into() } else { Arc::new(PrefixStore::new(objects, prefix)) };
@@ -96,6 +98,11 @@ impl Store {
         self.runtime.block_on(put).map(drop).map_err(|source| Self::failed(action, path, source))
     }
 
+    /// Writes a whole object, or replaces it.
+    pub fn write(&self, path: &str, bytes: Bytes) -> Result<(), SinkError> {
+        self.put("writing", path, bytes, PutMode::Overwrite)
+    }
+
     pub(crate) fn get(&self, path: &str) -> Result<Bytes, SinkError> {
         let get = async { self.objects.get(&path.into()).await?.bytes().await };
         self.runtime.block_on(get).map_err(|source| Self::failed("reading", path, source))
@@ -127,9 +134,21 @@ impl Store {
 
     /// Paths of all objects below a folder, in no particular order.
     pub(crate) fn list(&self, folder: &str) -> Result<Vec<String>, SinkError> {
+        Ok(self.list_sizes(folder)?.into_iter().map(|(path, _)| path).collect())
+    }
+
+    /// The same as [`Store::list`], with the size of each object in bytes.
+    ///
+    /// A path may hold control characters: strangers' files are in no way bound to names that we would choose.
+    pub(crate) fn list_sizes(&self, folder: &str) -> Result<Vec<(String, u64)>, SinkError> {
         let location = folder.into();
-        let list = self.objects.list(Some(&location)).map_ok(|meta| meta.location.to_string()).try_collect();
-        self.runtime.block_on(list).map_err(|source| Self::failed("listing", folder, source))
+        let list =
+            self.objects.list(Some(&location)).map_ok(|meta| (meta.location.to_string(), meta.size)).try_collect();
+        match (self.runtime.block_on(list), &self.local) {
+            // One file whose name is no path of an object ends the whole listing.
+            (Err(object_store::Error::InvalidPath { .. }), Some(root)) => walk(root, folder),
+            (listed, _) => listed.map_err(|source| Self::failed("listing", folder, source)),
+        }
     }
 
     /// Deletes an object that may be gone already.
@@ -142,5 +161,64 @@ impl Store {
 
     pub(crate) fn failed(action: &'static str, path: &str, source: object_store::Error) -> SinkError {
         SinkError::Store { action, path: path.to_owned(), source }
+    }
+}
+
+/// The environment's settings of the stores. Names without a store's prefix, such as `TOKEN`, mean other things, and
+/// what is not Unicode is none of them.
+fn settings(environment: impl Iterator<Item = (OsString, OsString)>) -> Vec<(String, String)> {
+    environment
+        .filter_map(|(name, value)| Some((name.into_string().ok()?.to_ascii_uppercase(), value.into_string().ok()?)))
+        .filter(|(name, _)| ["AWS_", "AZURE_", "GOOGLE_"].iter().any(|prefix| name.starts_with(prefix)))
+        .collect()
+}
+
+/// All files below a folder under `root`, whatever their names are; bytes that are not UTF-8 are replaced. As in the
+/// listings of the object store, links are followed, and files that are being written (`<name>#<number>`) are left out.
+fn walk(root: &Path, folder: &str) -> Result<Vec<(String, u64)>, SinkError> {
+    let mut found = Vec::new();
+    let mut met = HashSet::new();
+    let mut folders = vec![root.join(folder)];
+    while let Some(folder) = folders.pop() {
+        let failed = |source| SinkError::File { action: "listing", path: folder.clone(), source };
+        // A link may lead back to where we came from.
+        if !folder.canonicalize().is_ok_and(|folder| met.insert(folder)) {
+            continue;
+        }
+        for entry in std::fs::read_dir(&folder).map_err(failed)? {
+            let path = entry.map_err(failed)?.path();
+            // Gone meanwhile, or a link to nowhere.
+            let Ok(metadata) = std::fs::metadata(&path) else { continue };
+            let name = path.strip_prefix(root).unwrap_or(&path).to_string_lossy().into_owned();
+            let suffix = name.rsplit('/').next().and_then(|name| name.split_once('#')).map(|(_, suffix)| suffix);
+            if metadata.is_dir() {
+                folders.push(path);
+            } else if !suffix.is_some_and(|suffix| !suffix.is_empty() && suffix.bytes().all(|b| b.is_ascii_digit())) {
+                found.push((name, metadata.len()));
+            }
+        }
+    }
+    Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::ffi::OsStringExt;
+
+    use super::*;
+
+    #[test]
+    fn settings_are_those_of_stores_and_text() {
+        let strange = OsString::from_vec(vec![b'A', 0xff]);
+        let environment = [
+            ("AWS_REGION".into(), "eu-west-1".into()),
+            ("google_service_account".into(), "key.json".into()),
+            ("TOKEN".into(), "of something else".into()),
+            ("AWS_ENDPOINT".into(), strange.clone()),
+            (strange, "value".into()),
+        ];
+        let found = settings(environment.into_iter());
+        let found: Vec<_> = found.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        assert_eq!(found, [("AWS_REGION", "eu-west-1"), ("GOOGLE_SERVICE_ACCOUNT", "key.json")]);
     }
 }

@@ -617,14 +617,94 @@ fn lost_in_part_is_lost() {
     for kind in Kind::all() {
         follow(&kind, &lake, &small());
         match &kind {
-            Kind::Embedded => {
-                let postings = std::fs::read_dir(lake.folder.path().join("_ct/hot/postings")).unwrap();
-                std::fs::remove_file(postings.last().unwrap().unwrap().path()).unwrap();
-            }
+            Kind::Embedded => std::fs::remove_file(last_posting(&lake)).unwrap(),
             Kind::Redis(server) => server.run("DEL", &["ct:state"]),
         }
         assert_eq!(follow(&kind, &lake, &small()).rebuilds, 1);
         check_shown(&kind, &lake, &small());
+    }
+}
+
+fn last_posting(lake: &TestLake) -> PathBuf {
+    let postings = std::fs::read_dir(lake.folder.path().join("_ct/hot/postings")).unwrap();
+    postings.map(|posting| posting.unwrap().path()).max().unwrap()
+}
+
+#[test]
+fn a_damaged_posting_file_is_lost() {
+    let lake = TestLake::sample();
+    let damages: [fn(&mut Vec<u8>); 4] = [
+        |bytes| bytes.truncate(bytes.len() - 1),
+        |bytes| bytes.truncate(7),
+        |bytes| bytes.push(0),
+        // The number of certificates: the size is right, the header is not.
+        |bytes| bytes[8] ^= 1,
+    ];
+    follow(&Kind::Embedded, &lake, &small());
+    for damage in damages {
+        let path = last_posting(&lake);
+        let mut bytes = std::fs::read(&path).unwrap();
+        damage(&mut bytes);
+        std::fs::write(&path, bytes).unwrap();
+        assert_eq!(follow(&Kind::Embedded, &lake, &small()).rebuilds, 1);
+        check_shown(&Kind::Embedded, &lake, &small());
+    }
+    // Whoever asks before the next job is told what to do.
+    std::fs::write(last_posting(&lake), "short").unwrap();
+    let error = Kind::Embedded.open(&lake, &small()).domain("shared.example").unwrap_err().to_string();
+    assert!(error.contains(".bin: has another size") && error.contains("anew"), "{error}");
+}
+
+/// Certificates seen in 2100, in a manifest of their own.
+fn publish_far_ahead(lake: &mut TestLake, first: u32, count: u32) {
+    let year_2100_ms = 4_102_444_800_000;
+    let certificates = (first..first + count).map(|at| cert(at, year_2100_ms + i64::from(at), &["ahead.example"]));
+    lake.publish(Rows { certificates: certificates.collect(), ..Rows::default() });
+}
+
+#[test]
+fn a_time_far_ahead_expires_nothing_until_many_say_so() {
+    for kind in Kind::all() {
+        let mut lake = TestLake::sample();
+        let quiet = expected(&lake, &small());
+        publish_far_ahead(&mut lake, 500_000, 1);
+        follow(&kind, &lake, &small());
+        let is = shown(&mut *kind.open(&lake, &small()), &lake);
+        assert_eq!(is.horizon, quiet.horizon, "{}", kind.name());
+        assert!(quiet.certs.keys().all(|sha256| is.certs.contains_key(sha256)), "{}", kind.name());
+        assert_eq!(is.certs.len(), quiet.certs.len() + 1, "{}: what is ahead is shown, too", kind.name());
+
+        // The clock goes on as before: what was seen in 2100 keeps nothing else.
+        for manifest in 6..12 {
+            lake.publish(sample_rows(manifest));
+        }
+        follow(&kind, &lake, &small());
+        let is = shown(&mut *kind.open(&lake, &small()), &lake);
+        assert!(is.certs.len() < 150, "{}: {} certificates", kind.name(), is.certs.len());
+
+        // 504 rows say otherwise.
+        publish_far_ahead(&mut lake, 600_000, 400);
+        follow(&kind, &lake, &small());
+        assert_ne!(kind.open(&lake, &small()).state().unwrap()["horizon"], expected(&lake, &small()).horizon);
+        publish_far_ahead(&mut lake, 700_000, 200);
+        let report = follow(&kind, &lake, &small());
+        assert_eq!(report.rebuilds, 0);
+        check_shown(&kind, &lake, &small());
+    }
+}
+
+#[test]
+fn a_first_time_far_ahead_is_taken_back() {
+    for kind in Kind::all() {
+        let mut lake = TestLake::new("11");
+        publish_far_ahead(&mut lake, 500_000, 1);
+        follow(&kind, &lake, &small());
+        lake.publish(sample_rows(0));
+        let applier = Applier::start(lake.lake.clone(), Some(kind.open(&lake, &small())), quick());
+        let report = applier.finish(SECONDS_30);
+        assert!(report.converged && report.rebuilds == 1, "{report:?}");
+        let is = shown(&mut *kind.open(&lake, &small()), &lake);
+        assert_eq!(is.certs.len(), 41, "{}", kind.name());
     }
 }
 

@@ -14,7 +14,7 @@ use arrow_array::cast::AsArray;
 use arrow_array::types::{Int64Type, TimestampMicrosecondType};
 use arrow_array::{Array, RecordBatch, StringArray};
 use ct_model::id::{log_digest, to_hex};
-use ct_model::{CertId, CertRecord, Counts, EntryPlace, Key, Rows, Table, Timestamp};
+use ct_model::{CertId, CertRecord, Counts, EntryPlace, Gap, Key, Rows, Table, Timestamp};
 use ct_sinks::lake::{EncodeOptions, EncodedFile, Fault, Known, Lake, encode};
 use ct_sinks::manifest::FORMAT;
 use ct_sinks::{FileEntry, Manifest, ResumePoint, SinkError, Store};
@@ -87,7 +87,8 @@ fn some_certificates(count: u64) -> Rows {
 
 #[track_caller]
 fn check_schema(table: Table, options: &EncodeOptions, golden: &str) {
-    let files = encode(support::rows(1, 1), options).unwrap();
+    let gaps = vec![support::gap(&mut Random(1))];
+    let files = encode(Rows { gaps, ..support::rows(1, 1) }, options).unwrap();
     let file = files.into_iter().find(|file| file.table == table).unwrap();
     let reader = SerializedFileReader::new(file.bytes).unwrap();
     let metadata = reader.metadata().file_metadata();
@@ -120,6 +121,11 @@ fn schema_of_findings() {
 #[test]
 fn schema_of_rejected() {
     check_schema(Table::Rejected, &WITHOUT_DER, include_str!("golden/rejected.txt"));
+}
+
+#[test]
+fn schema_of_gaps() {
+    check_schema(Table::Gaps, &WITHOUT_DER, include_str!("golden/gaps.txt"));
 }
 
 #[test]
@@ -228,6 +234,26 @@ fn certificates_stand_by_reversed_domain_then_id_without_domain_last() {
     let batches = scan(&lake, &manifest.files[0], &["apex_rev", "id"]);
     let found: Vec<_> = texts(&batches, 0).into_iter().zip(texts(&batches, 1).into_iter().flatten()).collect();
     assert_eq!(found, expected);
+}
+
+#[test]
+fn gaps_read_back_as_they_went_in() {
+    let random = &mut support::Random(5);
+    let gaps: Vec<Gap> = (0..50).map(|_| support::gap(random)).collect();
+    let mut expected: Vec<_> = gaps.iter().map(|gap| (gap.to.0, gap.from.unwrap().0, gap.detail.to_string())).collect();
+    expected.sort();
+    let runtime = runtime();
+    let lake = in_memory(&runtime);
+    let manifest = add(&lake, vec![encode(Rows { gaps, ..Rows::default() }, &WITHOUT_DER).unwrap()]);
+    let mut found = Vec::new();
+    for batch in scan(&lake, &manifest.files[0], &["gap_from", "gap_to", "detail"]) {
+        for row in 0..batch.num_rows() {
+            let time = |column: usize| batch.column(column).as_primitive::<TimestampMicrosecondType>().value(row);
+            found.push((time(1), time(0), batch.column(2).as_string::<i32>().value(row).to_owned()));
+        }
+    }
+    assert_eq!(found, expected);
+    assert_eq!(lake.verify(&mut |fault| panic!("{fault}")).unwrap().rows, 50);
 }
 
 #[test]
@@ -496,8 +522,13 @@ fn strange_files_are_found() {
             for path in ["findings/notes.txt", "entries/date=2026-11-23/x.parquet", "rejected/x.parquet#1"] {
                 std::fs::write(lake.join(path), "").unwrap();
             }
+            // Names that no object of an object store has.
+            std::fs::create_dir(lake.join("certificates/a\u{1b}[2Jb")).unwrap();
+            std::fs::write(lake.join("certificates/a\u{1b}[2Jb/c\nd"), "").unwrap();
+            std::fs::write(lake.join("_ct/manifests/x\ny"), "").unwrap();
         },
         &[
+            "certificates/a\\u{1b}[2Jb/c\\nd: no manifest lists it",
             "entries/date=2026-11-23/x.parquet: no manifest lists it",
             "findings/notes.txt: no manifest lists it",
             "rejected/x.parquet#1: no manifest lists it",

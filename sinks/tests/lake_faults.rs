@@ -258,7 +258,9 @@ fn runtime() -> Runtime {
 
 /// What a part of an epoch adds; the same however often it is computed.
 fn rows(epoch: u64, part: u32) -> Rows {
-    let mut rows = support::rows(epoch * 100 + u64::from(part), 3);
+    let seed = epoch * 100 + u64::from(part);
+    let mut rows = support::rows(seed, 3);
+    rows.gaps = vec![support::gap(&mut support::Random(seed))];
     if part > 0 {
         rows.entries.clear();
         rows.findings.clear();
@@ -329,7 +331,11 @@ fn visible(place: &Place, runtime: &Runtime) -> Vec<String> {
             }
             let get = async { place.objects.get(&meta.location).await.unwrap().bytes().await.unwrap() };
             // The text or bytes that tell the rows apart.
-            let column = if table == Table::Rejected { "raw" } else { "id" };
+            let column = match table {
+                Table::Rejected => "raw",
+                Table::Gaps => "detail",
+                Table::Certificates | Table::Entries | Table::Findings => "id",
+            };
             for batch in ParquetRecordBatchReader::try_new(runtime.block_on(get), 1_024).unwrap() {
                 let batch = batch.unwrap();
                 let column = batch.column_by_name(column).unwrap();
@@ -352,6 +358,7 @@ fn expected(epochs: u64) -> Vec<String> {
         names.extend(rows.entries.iter().map(|row| format!("entries {}", row.id.hex())));
         names.extend(rows.findings.iter().map(|row| format!("findings {}", to_hex(&row.id))));
         names.extend(rows.rejected.iter().map(|row| format!("rejected {}", to_hex(&row.raw))));
+        names.extend(rows.gaps.iter().map(|row| format!("gaps {}", row.detail)));
     }
     names.sort();
     names
@@ -647,5 +654,5 @@ fn nothing_in_the_working_folder_looks_like_a_table() {
             }
         }
     }
-    assert_eq!(files, 4);
+    assert_eq!(files, 5);
 }

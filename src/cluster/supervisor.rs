@@ -62,6 +62,8 @@ pub(crate) struct Spec<'a> {
     pub(crate) progress_mark: &'a dyn Fn() -> u64,
     /// Failures at the same place after which it gives up; at least 1.
     pub(crate) failures_max: u32,
+    /// A process that says nothing for so long is killed; they speak for as long as their workers work.
+    pub(crate) stall: Option<Duration>,
     pub(crate) timing: Timing,
 }
 
@@ -270,6 +272,12 @@ struct Worker {
     running: bool,
     talking: bool,
     killed: bool,
+    /// When it last said something.
+    heard: Instant,
+    /// Its silence was reported.
+    silent: bool,
+    /// It was killed for it.
+    stuck: bool,
 }
 
 impl Worker {
@@ -286,7 +294,16 @@ impl Worker {
             .spawn()?;
         let stdin = child.stdin.take().expect("stdin is a pipe");
         let stdout = child.stdout.take().expect("stdout is a pipe");
-        let mut worker = Worker { child, stdin, running: true, talking: true, killed: false };
+        let mut worker = Worker {
+            child,
+            stdin,
+            running: true,
+            talking: true,
+            killed: false,
+            heard: Instant::now(),
+            silent: false,
+            stuck: false,
+        };
         let mut line = orders.to_line().expect("socket_folder gives paths that are text");
         worker.say(&line);
         wipe(&mut line);
@@ -317,7 +334,26 @@ impl Worker {
         }
         let status = self.child.try_wait().expect("nobody else waits for a child process")?;
         self.running = false;
+        if self.stuck {
+            return Some(Cause::Code(WorkerExit::Stuck as i32));
+        }
         Cause::of(status).filter(|cause| !(self.killed && *cause == Cause::Signal(SIGKILL)))
+    }
+}
+
+impl Worker {
+    /// Says so when it has been silent for half of `stall`, and kills it when for all of it.
+    fn watch_silence(&mut self, index: usize, stall: Duration) {
+        let silence = self.heard.elapsed();
+        if !self.running || self.stuck || silence < stall / 2 {
+            self.silent &= silence >= stall / 2;
+        } else if silence >= stall {
+            self.stuck = true;
+            let _ = self.child.kill();
+        } else if !std::mem::replace(&mut self.silent, true) {
+            let (silent_s, stall_s) = (silence.as_secs(), stall.as_secs());
+            warn!(process = index, silent_s, stall_s, "a worker process does nothing; it is stopped if that goes on");
+        }
     }
 }
 
@@ -374,6 +410,9 @@ impl Generation {
             }
             for (index, worker) in self.workers.iter_mut().enumerate() {
                 failures.extend(worker.failure().map(|cause| Failed { index, cause }));
+                if let Some(stall) = spec.stall {
+                    worker.watch_silence(index, stall);
+                }
             }
             if !failures.is_empty()
                 && first_failure.get_or_insert_with(Instant::now).elapsed() >= spec.timing.kill_after
@@ -394,7 +433,10 @@ impl Generation {
         let mut wait = LOOK_EVERY;
         for _ in 0..LINES_WAITING_MAX {
             match self.said.recv_timeout(wait) {
-                Ok(Said::Line(index, line)) => on_line(index, &line),
+                Ok(Said::Line(index, line)) => {
+                    self.workers[index].heard = Instant::now();
+                    on_line(index, &line);
+                }
                 Ok(Said::Nothing(index)) => self.workers[index].talking = false,
                 Err(RecvTimeoutError::Timeout) => return,
                 Err(RecvTimeoutError::Disconnected) => {

@@ -1,13 +1,12 @@
 //! Replay: from arguments to a plan, from the plan to a cluster, from its manifests to an account.
 
+mod cluster;
 mod courier;
 mod plan;
 mod ports;
 mod worker;
 
-use std::io::Write;
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -17,41 +16,27 @@ use ct_model::id;
 use ct_sinks::Store;
 use ct_sinks::hot::{self, Applier, ApplierOptions, HotOptions, HotReport};
 use ct_sinks::lake::Lake;
-use serde::{Deserialize, Serialize};
 use tokio::runtime::Runtime;
-use tracing::{debug, info};
+use tracing::info;
 
-use crate::cli::{LogFormat, LogLevel, ReplayArgs, Summary, WorkerArgs};
-use crate::cluster::child::watch_parent;
+use crate::cli::{ReplayArgs, Summary};
 use crate::cluster::exit::Exit;
 use crate::cluster::hello::Member;
 use crate::cluster::links::{Addresses, connect};
 use crate::cluster::secret::Secret;
-use crate::cluster::signals::{stop_flag, stop_flag_or_exit};
-use crate::cluster::supervisor::{Spec, Timing, supervise};
+use crate::cluster::signals::stop_flag_or_exit;
 use crate::config::{Config, HotConfig};
 use crate::fail::{self, Failure};
-use crate::progress::{Status, Ticker, display};
-use crate::summary::Account;
+use crate::progress::{Status, display};
+use crate::summary::{self, Account};
 use crate::telemetry;
-use plan::{Plan, Start, input_digest, random_bytes, random_id};
+pub use cluster::{Watch, run_cluster, work};
+pub use plan::{Plan, Source, Start, random_bytes, random_id};
+pub use ports::Published;
 use worker::{Process, Shared};
 
 /// How long the end of a job waits for hot state to catch up.
 const HOT_DEADLINE: Duration = Duration::from_secs(30);
-/// Failures of a cluster at one place after which it is given up.
-const FAILURES_MAX: u32 = 5;
-/// How often a worker process tells its supervisor how far it is.
-const STATUS_EVERY: Duration = Duration::from_millis(200);
-
-/// A line from a worker process to its supervisor.
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum Told {
-    Started,
-    Status(Status),
-    Published(u64),
-}
 
 pub fn replay(args: &ReplayArgs) -> Result<Exit, Failure> {
     let started = Instant::now();
@@ -63,6 +48,7 @@ pub fn replay(args: &ReplayArgs) -> Result<Exit, Failure> {
     let segments = ct_source::expand(&args.segments, runtime.handle())?;
     let lake = Lake::open(Store::open(&config.lake.url, runtime.handle().clone())?);
     let feed = args.feed.clone().or(config.feed.clone()).unwrap_or_else(|| "replay".to_owned());
+    let source = Source::Segments { feed, segments };
     let plan = Plan {
         job: random_id()?,
         processes: config.cluster.processes,
@@ -73,9 +59,8 @@ pub fn replay(args: &ReplayArgs) -> Result<Exit, Failure> {
         buffer_bytes: config.lake.buffer_mb << 20,
         modules,
         module_options,
-        input: input_digest(&feed, &segments),
-        feed,
-        segments,
+        input: source.digest(),
+        source,
     };
     // One process of a cluster on several hosts leads: it owns the lake and speaks for the job.
     let leads = args.job.process.unwrap_or(0) == 0;
@@ -83,7 +68,6 @@ pub fn replay(args: &ReplayArgs) -> Result<Exit, Failure> {
     let head = if leads { lake.recover()? } else { lake.head()? };
     let start = Start::after(&head, &plan.input)?;
     info!(
-        segments = plan.segments.len(),
         processes = plan.processes,
         workers = plan.workers,
         lake = plan.lake,
@@ -95,9 +79,9 @@ pub fn replay(args: &ReplayArgs) -> Result<Exit, Failure> {
     let hot_state = if leads { open_hot(&config.hot, &lake)? } else { None };
     let applier = Arc::new(Mutex::new(Some(Applier::start(lake.clone(), hot_state, ApplierOptions::default()))));
     let notify = applier.clone();
-    let published = move |sequence| {
+    let published = move |news: Published| {
         if let Some(applier) = &*notify.lock().unwrap_or_else(PoisonError::into_inner) {
-            applier.published(sequence);
+            applier.published(news.sequence);
         }
     };
 
@@ -107,7 +91,23 @@ pub fn replay(args: &ReplayArgs) -> Result<Exit, Failure> {
             (0, run_here(args, &plan, lake.clone(), start.clone(), runtime, Some(member), published)?)
         }
         (_, _, 1) => (0, run_here(args, &plan, lake.clone(), start.clone(), runtime, None, published)?),
-        _ => run_cluster(args, &config, &plan, published)?,
+        _ => {
+            let statuses = Arc::new(Mutex::new(vec![Status::default(); plan.processes]));
+            let shown = statuses.clone();
+            let sum = |statuses: &Mutex<Vec<Status>>| {
+                let statuses = statuses.lock().unwrap_or_else(PoisonError::into_inner);
+                statuses.iter().copied().fold(Status::default(), Status::add)
+            };
+            let _display = display(args.progress, move || sum(&shown))?;
+            let watch = Watch {
+                stall: None,
+                started: &|_| {},
+                status: &|index, status| statuses.lock().unwrap_or_else(PoisonError::into_inner)[index] = status,
+                published: &published,
+            };
+            let restarts = run_cluster(&plan, &config.log, &watch)?;
+            (restarts, sum(&statuses))
+        }
     };
     if !leads {
         return Ok(Exit::Done);
@@ -121,89 +121,11 @@ pub fn replay(args: &ReplayArgs) -> Result<Exit, Failure> {
         Summary::Json => format!("{}\n", account.json()),
         Summary::None => String::new(),
     };
-    std::io::stdout().write_all(text.as_bytes()).context("writing the summary")?;
+    summary::print(&text).context("writing the summary")?;
     for (name, why) in &account.unreadable {
         fail::report(&anyhow!("{name}: {why}; what was read is published"));
     }
     Ok(if account.unreadable.is_empty() { Exit::Done } else { Exit::Input })
-}
-
-/// One process of a cluster on this host; its supervisor tells it which on stdin.
-pub fn work(args: &WorkerArgs) -> Result<Exit, Failure> {
-    let shared = Shared::default();
-    let draining = shared.draining.clone();
-    let orders = watch_parent(move || draining.store(true, Ordering::Relaxed))?;
-    let text = std::fs::read(&args.plan).with_context(|| format!("reading {}", args.plan.display()))?;
-    let WorkerPlan { plan, log_level, log_format } = serde_json::from_slice(&text).context("reading the plan")?;
-    telemetry::start(log_level, log_format);
-    tell(&Told::Started);
-    let runtime = runtime()?;
-    let lake = Lake::open(Store::open(&plan.lake, runtime.handle().clone())?);
-    let index = orders.index;
-    let head = if index == 0 { lake.recover()? } else { lake.head()? };
-    let start = Start::after(&head, &plan.input)?;
-    let (member, addresses) = orders.member(plan.workers, plan.graph_digest(&start)?);
-    let links = connect(member, &addresses, plan.connect)?;
-    let told = shared.clone();
-    let _ticker = Ticker::start(STATUS_EVERY, move || tell(&Told::Status(status_of(&told))))?;
-    let process = Process { index, links: Some(links), lake, start, runtime: runtime.handle().clone() };
-    worker::run(&plan, process, &shared, |sequence| tell(&Told::Published(sequence)))?;
-    tell(&Told::Status(status_of(&shared)));
-    Ok(Exit::Done)
-}
-
-/// What a worker process reads from its plan file.
-#[derive(Debug, Serialize, Deserialize)]
-struct WorkerPlan {
-    plan: Plan,
-    log_level: LogLevel,
-    log_format: LogFormat,
-}
-
-/// Starts the processes of a cluster on this host, and starts them again when one dies. Gives the number of restarts.
-fn run_cluster(
-    args: &ReplayArgs,
-    config: &Config,
-    plan: &Plan,
-    published: impl Fn(u64),
-) -> Result<(u64, Status), Failure> {
-    let file = tempfile::NamedTempFile::new().context("making a file for the plan")?;
-    let Config { log, .. } = config;
-    let worker_plan = WorkerPlan { plan: plan.clone(), log_level: log.level, log_format: log.format };
-    serde_json::to_writer(&file, &worker_plan).context("writing the plan")?;
-    let statuses: Arc<Mutex<Vec<Status>>> = Arc::new(Mutex::new(vec![Status::default(); plan.processes]));
-    let sum = |statuses: &Mutex<Vec<Status>>| {
-        let statuses = statuses.lock().unwrap_or_else(PoisonError::into_inner);
-        statuses.iter().copied().fold(Status::default(), Status::add)
-    };
-    let shown = statuses.clone();
-    let _display = display(args.progress, move || sum(&shown))?;
-    let newest = AtomicU64::new(0);
-    let restarts = AtomicU64::new(0);
-    let spec = Spec {
-        program: std::env::current_exe().context("finding this program")?,
-        args: vec!["worker".into(), "--plan".into(), file.path().into()],
-        env: Vec::new(),
-        processes: plan.processes,
-        cluster: random_bytes()?,
-        generation: 1,
-        progress_mark: &|| newest.load(Ordering::Relaxed),
-        failures_max: FAILURES_MAX,
-        timing: Timing::default(),
-    };
-    let mut on_line = |index: usize, line: &str| match serde_json::from_str(line) {
-        Ok(Told::Started) => drop(restarts.fetch_add(u64::from(index == 0), Ordering::Relaxed)),
-        Ok(Told::Status(status)) => statuses.lock().unwrap_or_else(PoisonError::into_inner)[index] = status,
-        Ok(Told::Published(sequence)) => {
-            newest.store(sequence, Ordering::Relaxed);
-            published(sequence);
-        }
-        Err(error) => debug!(index, %error, "a worker process said something unexpected"),
-    };
-    let stop = stop_flag()?;
-    supervise(&spec, &mut on_line, &stop)?;
-    let starts = restarts.load(Ordering::Relaxed);
-    Ok((starts.saturating_sub(1), sum(&statuses)))
 }
 
 /// Runs process `member` of a cluster, or the only one, in this process.
@@ -214,7 +136,7 @@ fn run_here(
     start: Start,
     runtime: &Runtime,
     member: Option<(Member, Addresses)>,
-    published: impl Fn(u64) + Clone + Send + 'static,
+    published: impl Fn(Published) + Clone + Send + 'static,
 ) -> Result<Status, Failure> {
     let index = member.as_ref().map_or(0, |(member, _)| member.index);
     // Until the cluster stands there is nothing to drain: a signal ends the process as it ends any other.
@@ -305,13 +227,6 @@ fn status_of(shared: &Shared) -> Status {
     }
 }
 
-/// Tells the supervisor. When it is gone this process is about to be, too.
-fn tell(told: &Told) {
-    if let Ok(line) = serde_json::to_string(told) {
-        let _ = writeln!(std::io::stdout(), "{line}");
-    }
-}
-
 /// Sums up the manifests of this job.
 fn account(
     plan: &Plan,
@@ -351,7 +266,7 @@ fn account(
     Ok(account)
 }
 
-fn hot_told(report: &HotReport) -> String {
+pub fn hot_told(report: &HotReport) -> String {
     match (report.converged, &report.last_error) {
         (true, _) => format!("shows manifest {}", report.applied),
         (false, None) => format!("shows manifest {} of {}", report.applied, report.newest),

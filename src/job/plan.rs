@@ -2,6 +2,7 @@
 //! in the lake, and processes that found different things refuse each other.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,6 +20,8 @@ use serde_json::{Map, Value};
 const CUT_MESSAGES: u64 = 4_000_000;
 /// Epochs that a worker may have read and not settled: one in each hand and one in between.
 const EPOCHS_INFLIGHT: usize = 3;
+/// The same for batches of a journal, which are a sixteenth of a chunk.
+const BATCHES_INFLIGHT: usize = 24;
 /// Cuts that may be on their way to the store while reading goes on.
 const CUTS_INFLIGHT: usize = 1;
 
@@ -28,7 +31,6 @@ pub struct Plan {
     pub job: String,
     pub processes: usize,
     pub workers: usize,
-    pub feed: String,
     pub lake: String,
     /// How long processes look for each other.
     pub connect: Duration,
@@ -36,9 +38,45 @@ pub struct Plan {
     pub buffer_bytes: u64,
     pub modules: Vec<String>,
     pub module_options: BTreeMap<String, Map<String, Value>>,
-    pub segments: Vec<Segment>,
-    /// Digest (hex) of feed and segments.
+    pub source: Source,
+    /// Digest (hex) of what identifies the source.
     pub input: String,
+}
+
+/// What is read.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub enum Source {
+    /// To its end.
+    Segments { feed: String, segments: Vec<Segment> },
+    /// For as long as somebody writes it.
+    Journal {
+        dir: PathBuf,
+        /// Its own (hex).
+        id: String,
+        /// What is this old is published.
+        publish_interval: Duration,
+    },
+}
+
+impl Source {
+    /// Digest (hex): the same feed and the same bytes in the same order have the same, and a journal keeps its own.
+    pub fn digest(&self) -> String {
+        let mut parts: Vec<Vec<u8>> = Vec::new();
+        match self {
+            Self::Segments { feed, segments } => {
+                parts.push(feed.clone().into());
+                for segment in segments {
+                    parts.extend([
+                        segment.name.clone().into_bytes(),
+                        segment.bytes.to_be_bytes().to_vec(),
+                        segment.version.clone().into_bytes(),
+                    ]);
+                }
+            }
+            Self::Journal { id, .. } => parts.extend([b"journal".to_vec(), id.clone().into()]),
+        }
+        id::to_hex(&id::digest(&parts.iter().map(Vec::as_slice).collect::<Vec<_>>()))
+    }
 }
 
 /// What the lake held, and where the input continues.
@@ -82,14 +120,22 @@ impl Start {
 impl Plan {
     pub fn settings(&self, start: &Start) -> Result<Settings> {
         let modules = Modules::prepare(&self.modules, &self.module_options)?;
-        let segments = u32::try_from(self.segments.len()).context("more than 4,294,967,295 segments")?;
+        let (segments, interval, epochs_inflight) = match &self.source {
+            Source::Segments { segments, .. } => {
+                let count = u32::try_from(segments.len()).context("more than 4,294,967,295 segments")?;
+                (count, None, EPOCHS_INFLIGHT)
+            }
+            Source::Journal { publish_interval, .. } => {
+                let interval = i64::try_from(publish_interval.as_micros()).context("the publish interval")?;
+                (u32::MAX, Some(interval), BATCHES_INFLIGHT)
+            }
+        };
         Ok(Settings {
-            feed: self.feed.as_str().into(),
             keep_der: self.keep_der,
             modules: Arc::new(modules),
-            rule: CutRule { bytes: self.buffer_bytes * self.processes as u64, messages: CUT_MESSAGES },
+            rule: CutRule { bytes: self.buffer_bytes * self.processes as u64, messages: CUT_MESSAGES, interval },
             start: CutStart { sequence: start.newest + 1, from: start.from, lines: start.lines, segments },
-            epochs_inflight: EPOCHS_INFLIGHT,
+            epochs_inflight,
             cuts_inflight: CUTS_INFLIGHT,
         })
     }
@@ -99,25 +145,12 @@ impl Plan {
         let text = serde_json::to_vec(&(
             env!("CARGO_PKG_VERSION"),
             (self.processes, self.workers),
-            (&self.feed, &self.lake, self.keep_der, self.buffer_bytes),
+            (&self.lake, self.keep_der, self.buffer_bytes),
             (&self.modules, &self.module_options),
             (&self.input, start.newest, start.from, &start.newest_sha256),
         ))?;
         Ok(id::digest(&[&text]))
     }
-}
-
-/// Digest (hex) of an input: the same feed and the same bytes in the same order have the same.
-pub fn input_digest(feed: &str, segments: &[Segment]) -> String {
-    let mut parts: Vec<Vec<u8>> = vec![feed.into()];
-    for segment in segments {
-        parts.extend([
-            segment.name.clone().into_bytes(),
-            segment.bytes.to_be_bytes().to_vec(),
-            segment.version.clone().into_bytes(),
-        ]);
-    }
-    id::to_hex(&id::digest(&parts.iter().map(Vec::as_slice).collect::<Vec<_>>()))
 }
 
 /// 128 random bits as hex.

@@ -7,12 +7,13 @@ use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
 use std::thread;
 
 use ct_dataflows::Position;
-use ct_dataflows::ports::{Blocks, KnownRows, Poll, Publish, Stage};
+use ct_dataflows::ports::{Blocks, Input, KnownRows, Poll, Publish, Stage};
 use ct_dataflows::records::{Block, Cut, Known, Overlong};
-use ct_model::Rows;
+use ct_model::{Counts, Gap, Rows, Timestamp};
 use ct_sinks::lake::{self, EncodeOptions, EncodedFile, Lake, encode};
 use ct_sinks::{FileEntry, Manifest, ResumePoint, SinkError, manifest};
-use ct_source::{ChunkReceiver, Step};
+use ct_source::{ChunkReceiver, JournalBlock, JournalInlet, News, Step};
+use serde::{Deserialize, Serialize};
 use timely::scheduling::SyncActivator;
 
 use super::courier::Courier;
@@ -22,6 +23,7 @@ use crate::fail::fatal;
 /// Blocks from the reader threads.
 pub struct SegmentBlocks {
     pub chunks: ChunkReceiver,
+    pub feed: Arc<str>,
     /// Segments by position.
     pub names: Arc<[Arc<str>]>,
     /// The job is to end early.
@@ -36,7 +38,7 @@ impl Blocks for SegmentBlocks {
         });
     }
 
-    fn poll(&mut self) -> Poll<Block> {
+    fn poll(&mut self) -> Poll<Input> {
         if self.draining.load(Ordering::Relaxed) {
             return Poll::End;
         }
@@ -44,15 +46,99 @@ impl Blocks for SegmentBlocks {
             Ok(None) => Poll::Pending,
             Ok(Some(Step::End)) => Poll::End,
             Err(error) => fatal(&anyhow::Error::new(error)),
-            Ok(Some(Step::Chunk(chunk))) => Poll::Ready(Block {
+            Ok(Some(Step::Chunk(chunk))) => Poll::Ready(Input::Block(Block {
                 position: Position { segment: chunk.segment, chunk: chunk.chunk },
+                feed: self.feed.clone(),
                 segment_name: self.names[chunk.segment as usize].clone(),
                 offset: chunk.offset,
                 text: chunk.text,
                 overlong: chunk.overlong.map(|long| Overlong { offset: long.offset, head: long.head }),
                 last: chunk.last,
                 broken: chunk.broken,
-            }),
+                ..Block::default()
+            })),
+        }
+    }
+}
+
+/// Blocks from the threads that follow a journal.
+pub struct JournalBlocks {
+    pub news: JournalInlet,
+    /// In front of a segment's number in its name.
+    pub name: Arc<str>,
+    /// The job is to end.
+    pub draining: Arc<AtomicBool>,
+}
+
+impl Blocks for JournalBlocks {
+    fn wake_by(&mut self, waker: SyncActivator) {
+        self.news.on_ready(move || {
+            // A worker that is gone needs no waking.
+            let _ = waker.activate();
+        });
+    }
+
+    fn poll(&mut self) -> Poll<Input> {
+        if self.draining.load(Ordering::Relaxed) {
+            return Poll::End;
+        }
+        match self.news.try_recv() {
+            Ok(None) => Poll::Pending,
+            Ok(Some(Ok(News::Reached(segment, batch)))) => {
+                Poll::Ready(Input::Reached(Position { segment, chunk: batch }))
+            }
+            Ok(Some(Ok(News::Block(block)))) => Poll::Ready(Input::Block(journal_block(block, &self.name))),
+            Ok(Some(Err(error))) => fatal(&anyhow::Error::new(error).context("reading the journal")),
+            Err(error) => fatal(&anyhow::Error::new(error)),
+        }
+    }
+}
+
+fn journal_block(block: JournalBlock, name: &str) -> Block {
+    let gaps = block.gaps.into_iter().map(|gap| Gap {
+        feed: gap.feed.into(),
+        from: gap.from_ms.map(from_unix_ms),
+        to: from_unix_ms(gap.to_ms),
+        reason: gap.reason.into(),
+        detail: gap.detail.into(),
+    });
+    Block {
+        position: Position { segment: block.segment, chunk: block.batch },
+        feed: block.feed,
+        at: block.at_ms.map(from_unix_ms),
+        segment_name: format!("{name}{:010}.jsonl", block.segment).into(),
+        offset: block.offset,
+        lines_before: block.lines_before,
+        text: block.text,
+        gaps: gaps.collect(),
+        overlong: None,
+        last: block.last,
+        broken: None,
+    }
+}
+
+fn from_unix_ms(ms: u64) -> Timestamp {
+    Timestamp(i64::try_from(ms).unwrap_or(i64::MAX).saturating_mul(1_000))
+}
+
+/// Blocks of whatever the job reads.
+pub enum AnyBlocks {
+    Segments(SegmentBlocks),
+    Journal(JournalBlocks),
+}
+
+impl Blocks for AnyBlocks {
+    fn wake_by(&mut self, waker: SyncActivator) {
+        match self {
+            Self::Segments(blocks) => blocks.wake_by(waker),
+            Self::Journal(blocks) => blocks.wake_by(waker),
+        }
+    }
+
+    fn poll(&mut self) -> Poll<Input> {
+        match self {
+            Self::Segments(blocks) => blocks.poll(),
+            Self::Journal(blocks) => blocks.poll(),
         }
     }
 }
@@ -149,6 +235,17 @@ impl Stage<FileEntry> for LakeStage {
     }
 }
 
+/// What is durable and visible.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Published {
+    /// Number of the newest manifest.
+    pub sequence: u64,
+    /// All segments before this one are read no more.
+    pub segment: u32,
+    /// Of the whole lake.
+    pub totals: Counts,
+}
+
 /// Writes manifests and makes their files visible.
 pub struct LakePublish {
     courier: Courier<(Cut, Vec<FileEntry>), u64>,
@@ -160,15 +257,15 @@ impl LakePublish {
         lake: Lake,
         plan: &Plan,
         start: Start,
-        published: impl Fn(u64) + Send + 'static,
+        published: impl Fn(Published) + Send + 'static,
     ) -> std::io::Result<Self> {
         let mut chain = Chain { job: plan.job.clone(), input: plan.input.clone(), held: start, lake };
         let courier = Courier::start("publish", move |(cut, files): (Cut, Vec<FileEntry>)| {
-            let sequence = cut.sequence;
+            let (sequence, segment) = (cut.sequence, cut.next.segment);
             if let Err(error) = chain.append(cut, files) {
                 fatal(&anyhow::Error::new(error).context("publishing"));
             }
-            published(sequence);
+            published(Published { sequence, segment, totals: chain.held.totals.clone() });
             sequence
         })?;
         Ok(Self { courier })

@@ -1,17 +1,18 @@
 //! One process of a cluster: its timely workers, with everything they read from and write to.
 
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use ct_dataflows::graph::{Ports, build};
 use ct_dataflows::{Epoch, Meter};
 use ct_sinks::lake::Lake;
-use ct_source::{Options, Placement, Progress};
+use ct_source::{Options, Placement, Progress, SourceError};
 use tokio::runtime::Handle;
 
-use super::plan::{Plan, Start};
-use super::ports::{LakeKnown, LakePublish, LakeStage, SegmentBlocks};
+use super::plan::{Plan, Source, Start};
+use super::ports::{AnyBlocks, JournalBlocks, LakeKnown, LakePublish, LakeStage, Published, SegmentBlocks};
 use crate::cluster::execute::execute;
 use crate::cluster::links::Links;
 
@@ -22,6 +23,29 @@ pub struct Shared {
     pub draining: Arc<AtomicBool>,
     pub meter: Arc<Meter>,
     pub progress: Arc<Progress>,
+    pub beats: Arc<Beats>,
+}
+
+/// How often a worker that has nothing to do looks up.
+const BEAT_EVERY: Duration = Duration::from_millis(500);
+
+/// Tells whether the workers of this process still take turns.
+#[derive(Default)]
+pub struct Beats(Mutex<Vec<Instant>>);
+
+impl Beats {
+    fn start(&self, workers: usize) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = vec![Instant::now(); workers];
+    }
+
+    fn beat(&self, worker: usize) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)[worker] = Instant::now();
+    }
+
+    /// Whether each worker took a turn within `patience`; true before they start.
+    pub fn all_within(&self, patience: Duration) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).iter().all(|beat| beat.elapsed() < patience)
+    }
 }
 
 /// What a process of a cluster needs to know beside the plan.
@@ -34,32 +58,28 @@ pub struct Process {
     pub runtime: Handle,
 }
 
-type WorkerPorts = Ports<SegmentBlocks, LakeKnown, LakeStage, LakePublish>;
+type WorkerPorts = Ports<AnyBlocks, LakeKnown, LakeStage, LakePublish>;
 
 /// Runs the workers of one process until the input is published. `published` hears of manifests on process 0.
 pub fn run(
     plan: &Plan,
     process: Process,
     shared: &Shared,
-    published: impl Fn(u64) + Clone + Send + 'static,
+    published: impl Fn(Published) + Clone + Send + 'static,
 ) -> Result<()> {
     let Process { index, links, lake, start, runtime } = process;
     let settings = plan.settings(&start)?;
     let peers = plan.processes * plan.workers;
     let placement = Placement { process: index, processes: plan.processes, workers: plan.workers };
-    let from = (start.from.segment, start.from.chunk);
-    let options = Options { progress: shared.progress.clone(), ..Options::new(runtime) };
-    let readers =
-        ct_source::start(plan.segments.as_slice().into(), placement, from, options).context("starting the readers")?;
-    let names: Arc<[Arc<str>]> = plan.segments.iter().map(|segment| segment.name.as_str().into()).collect();
+    let blocks = blocks(plan, placement, &start, shared, runtime).context("starting the readers")?;
 
     let mut ports: Vec<Option<WorkerPorts>> = Vec::new();
-    for (local, chunks) in readers.into_iter().enumerate() {
+    for (local, blocks) in blocks.into_iter().enumerate() {
         let worker = index * plan.workers + local;
         let part = u32::try_from(worker).context("counting workers")?;
         let ports_of_worker = || -> std::io::Result<WorkerPorts> {
             Ok(Ports {
-                blocks: SegmentBlocks { chunks, names: names.clone(), draining: shared.draining.clone() },
+                blocks,
                 known: LakeKnown::start(lake.clone(), worker, peers)?,
                 stage: LakeStage::start(lake.clone(), plan, part)?,
                 publish: LakePublish::start(lake.clone(), plan, start.clone(), published.clone())?,
@@ -67,15 +87,49 @@ pub fn run(
         };
         ports.push(Some(ports_of_worker().context("starting threads")?));
     }
-    let (ports, meter) = (Mutex::new(ports), shared.meter.clone());
+    let (ports, meter, beats) = (Mutex::new(ports), shared.meter.clone(), shared.beats.clone());
     let workers = plan.workers;
+    beats.start(workers);
     execute(workers, links, index, move |worker| {
         let mine = ports.lock().expect("no worker panics while it takes its ports")[worker.index() % workers].take();
         let mine = mine.expect("each worker takes its own ports once");
         let probe = worker.dataflow::<Epoch, _, _>(|scope| build(scope, &settings, mine, &meter));
         while !probe.done() {
-            worker.step_or_park(None);
+            worker.step_or_park(Some(BEAT_EVERY));
+            beats.beat(worker.index() % workers);
         }
     })?;
     Ok(())
+}
+
+/// The input of each local worker.
+fn blocks(
+    plan: &Plan,
+    placement: Placement,
+    start: &Start,
+    shared: &Shared,
+    runtime: Handle,
+) -> Result<Vec<AnyBlocks>, SourceError> {
+    let from = (start.from.segment, start.from.chunk);
+    let draining = || shared.draining.clone();
+    Ok(match &plan.source {
+        Source::Segments { feed, segments } => {
+            let options = Options { progress: shared.progress.clone(), ..Options::new(runtime) };
+            let names: Arc<[Arc<str>]> = segments.iter().map(|segment| segment.name.as_str().into()).collect();
+            let blocks = |chunks| SegmentBlocks {
+                chunks,
+                feed: feed.as_str().into(),
+                names: names.clone(),
+                draining: draining(),
+            };
+            let readers = ct_source::start(segments.as_slice().into(), placement, from, options)?;
+            readers.into_iter().map(blocks).map(AnyBlocks::Segments).collect()
+        }
+        Source::Journal { dir, id, .. } => {
+            let name: Arc<str> = format!("journal/{}/", &id[..8.min(id.len())]).into();
+            let inlets = ct_source::follow(dir, placement, from)?;
+            let blocks = |news| JournalBlocks { news, name: name.clone(), draining: draining() };
+            inlets.into_iter().map(blocks).map(AnyBlocks::Journal).collect()
+        }
+    })
 }

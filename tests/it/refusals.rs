@@ -194,3 +194,22 @@ fn truncated_zstd() {
         place.verified(&lake);
     }
 }
+
+#[test]
+fn a_reader_that_has_seen_enough_is_no_error() {
+    let place = place();
+    for command in [
+        "modules",
+        "check",
+        "generate --messages 5000 --out -",
+        "replay s.jsonl --lake lake --hot none --progress none --log-level error",
+        "verify --lake lake",
+    ] {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let mut run = std::process::Command::new(env!("CARGO_BIN_EXE_ct-stream"));
+        let run = run.args(command.split(' ')).current_dir(place.path("")).stdout(writer).output().unwrap();
+        let err = String::from_utf8_lossy(&run.stderr);
+        assert!(run.status.code() == Some(0) && !err.contains("ct-stream:"), "{command}: {:?} {err}", run.status);
+    }
+}

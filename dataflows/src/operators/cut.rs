@@ -2,12 +2,13 @@
 //!
 //! Route: all weights go to worker 0. State: the sums since the last cut. Frontier: an epoch is added when no more of
 //! it, and nothing before it, can come; the newest added epoch stays held until a cut is made. A cut is made when
-//! enough has gathered and at the end of the input. It covers a gapless stretch of the input: when a worker stopped
-//! early, what others read beyond that point is left out, and read again by the next job.
+//! enough has gathered, when what gathered is old enough, and at the end of the input. It covers a gapless stretch of
+//! the input: when a worker stopped early, the cut in front of the gap tells the others to stop, too, and what they
+//! read beyond it is read again by the next job.
 
 use std::collections::BTreeMap;
 
-use ct_model::Counts;
+use ct_model::{Counts, Timestamp};
 use timely::dataflow::StreamVec;
 use timely::dataflow::channels::pact::Exchange;
 use timely::dataflow::operators::Capability;
@@ -15,7 +16,7 @@ use timely::dataflow::operators::generic::Operator;
 
 use super::VecBuilder;
 use crate::epoch::{Epoch, Position};
-use crate::records::{Cut, Weight};
+use crate::records::{Cut, Decision, Weight};
 
 /// When enough has gathered.
 #[derive(Clone, Copy, Debug)]
@@ -24,6 +25,8 @@ pub struct CutRule {
     pub bytes: u64,
     /// Messages read, whatever became of them: bounds what a crash makes a job read again.
     pub messages: u64,
+    /// Microseconds between the arrivals of the oldest and the newest message; bounds how late rows become visible.
+    pub interval: Option<i64>,
 }
 
 /// Where the first cut begins.
@@ -38,12 +41,17 @@ pub struct CutStart {
     pub segments: u32,
 }
 
-pub fn cut<'s>(weights: StreamVec<'s, Epoch, Weight>, rule: CutRule, start: CutStart) -> StreamVec<'s, Epoch, Cut> {
-    weights.unary_frontier::<VecBuilder<Cut>, _, _, _>(Exchange::new(|_: &Weight| 0), "cut", |initial, _info| {
+pub fn cut<'s>(
+    weights: StreamVec<'s, Epoch, Weight>,
+    rule: CutRule,
+    start: CutStart,
+) -> StreamVec<'s, Epoch, Decision> {
+    weights.unary_frontier::<VecBuilder<Decision>, _, _, _>(Exchange::new(|_: &Weight| 0), "cut", |initial, _info| {
         drop(initial);
         let mut open: BTreeMap<Epoch, (Capability<Epoch>, Vec<Weight>)> = BTreeMap::new();
         let mut sum = Sum::new(start);
         let mut newest: Option<Capability<Epoch>> = None;
+        let mut stopped = false;
         move |(input, frontier), output| {
             input.for_each(|capability, weights| {
                 let Some(capability) = capability.retain_least(output.output_index()) else { return };
@@ -55,11 +63,17 @@ pub fn cut<'s>(weights: StreamVec<'s, Epoch, Weight>, rule: CutRule, start: CutS
                     break;
                 }
                 let (epoch, (capability, weights)) = first.remove_entry();
-                if !sum.add(epoch, weights) {
+                if stopped {
                     continue;
                 }
-                if sum.bytes >= rule.bytes || sum.cut.counts.messages >= rule.messages {
-                    output.session(&capability).give(sum.take());
+                if !sum.add(epoch, weights) {
+                    stopped = true;
+                    if let Some(newest) = newest.take() {
+                        output.session(&newest).give(Decision::Cut(sum.take()));
+                    }
+                    output.session(&capability).give(Decision::Stop);
+                } else if sum.is_due(&rule) {
+                    output.session(&capability).give(Decision::Cut(sum.take()));
                     newest = None;
                 } else {
                     newest = Some(capability);
@@ -68,7 +82,7 @@ pub fn cut<'s>(weights: StreamVec<'s, Epoch, Weight>, rule: CutRule, start: CutS
             if frontier.is_empty()
                 && let Some(capability) = newest.take()
             {
-                output.session(&capability).give(sum.take());
+                output.session(&capability).give(Decision::Cut(sum.take()));
             }
         }
     })
@@ -78,6 +92,10 @@ pub fn cut<'s>(weights: StreamVec<'s, Epoch, Weight>, rule: CutRule, start: CutS
 struct Sum {
     segments: u32,
     bytes: u64,
+    /// When the oldest message arrived.
+    since: Option<Timestamp>,
+    /// When the newest input arrived.
+    at: Option<Timestamp>,
     cut: Cut,
 }
 
@@ -94,7 +112,14 @@ impl Sum {
             broken: Vec::new(),
             lines_before: Vec::new(),
         };
-        Self { segments: start.segments, bytes: 0, cut }
+        Self { segments: start.segments, bytes: 0, since: None, at: None, cut }
+    }
+
+    fn is_due(&self, rule: &CutRule) -> bool {
+        let age = self.at.zip(self.since).map(|(at, since)| at.0.saturating_sub(since.0));
+        self.bytes >= rule.bytes
+            || self.cut.counts.messages >= rule.messages
+            || age.zip(rule.interval).is_some_and(|(age, interval)| age >= interval)
     }
 
     /// Adds an epoch; false if it does not follow what was added before.
@@ -111,11 +136,16 @@ impl Sum {
                 self.cut.lines_before.push((epoch, self.cut.lines));
             }
             if let Some(tail) = weight.tail {
+                self.at = tail.at.or(self.at);
                 self.cut.counts += &tail.counts;
                 self.cut.broken.extend(tail.broken);
                 self.cut.next = tail.position.next(tail.last);
                 self.cut.lines = if tail.last { 0 } else { self.cut.lines + tail.lines };
             }
+        }
+        if self.bytes > 0 || self.cut.counts.messages > 0 {
+            // A clock that was set back starts the interval anew.
+            self.since = self.since.min(self.at).or(self.at);
         }
         true
     }

@@ -17,24 +17,20 @@ use crate::guard::guarded;
 use crate::records::{Decoded, Settled, Subject};
 
 /// `keep_der`: the rows carry the certificate's bytes.
-pub fn decode<'s>(
-    settled: StreamVec<'s, Epoch, Settled>,
-    feed: Arc<str>,
-    keep_der: bool,
-) -> StreamVec<'s, Epoch, Decoded> {
+pub fn decode<'s>(settled: StreamVec<'s, Epoch, Settled>, keep_der: bool) -> StreamVec<'s, Epoch, Decoded> {
     settled.unary::<VecBuilder<Decoded>, _, _, _>(Pipeline, "decode", move |_capability, _info| {
         let mut decoder = Decoder::default();
         move |input, output| {
             input.for_each_stamp(|capability, data| {
                 let mut session = output.session(&capability);
-                for Settled { certificates, entries, rejected, names, mut tail } in data.flat_map(|list| list.drain(..))
-                {
+                for settled in data.flat_map(|list| list.drain(..)) {
+                    let Settled { feed, certificates, entries, rejected, gaps, names, mut tail } = settled;
                     let certificates: Vec<Subject> = certificates
                         .into_iter()
                         .map(|sighting| subject(&mut decoder, sighting, &feed, keep_der))
                         .inspect(|subject| count(&mut tail.counts, subject.record.parse))
                         .collect();
-                    session.give(Decoded { certificates, entries, rejected, names, tail });
+                    session.give(Decoded { certificates, entries, rejected, gaps, names, tail });
                 }
             });
         }

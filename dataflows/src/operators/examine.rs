@@ -47,7 +47,7 @@ pub fn examine<'s>(
 /// The rows of an epoch, and the findings that count only if nothing before has them. Everything is examined in the
 /// order of the input: what shows a name first is what its finding tells of.
 pub fn examine_epoch(decoded: Decoded, modules: &Modules) -> (EpochRows, Vec<Finding>) {
-    let Decoded { certificates, entries, rejected, names, tail } = decoded;
+    let Decoded { certificates, entries, rejected, gaps, names, tail } = decoded;
     let mut findings = Vec::new();
     let mut records = Vec::with_capacity(certificates.len());
     let mut names = names.into_iter().peekable();
@@ -62,7 +62,7 @@ pub fn examine_epoch(decoded: Decoded, modules: &Modules) -> (EpochRows, Vec<Fin
         modules.examine(&names_only(&last.names), &mut findings);
     }
     let (once, findings) = findings.into_iter().partition(|finding| finding.once);
-    (EpochRows { rows: Rows { certificates: records, entries, findings, rejected }, tail: Some(tail) }, once)
+    (EpochRows { rows: Rows { certificates: records, entries, findings, rejected, gaps }, tail: Some(tail) }, once)
 }
 
 fn names_only(names: &NameLists) -> Subject<'_> {

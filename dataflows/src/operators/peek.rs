@@ -26,7 +26,7 @@ pub struct PeekStreams<'s> {
     pub entries: StreamVec<'s, Epoch, EntryQuestion>,
 }
 
-pub fn peek<'s>(blocks: StreamVec<'s, Epoch, Block>, feed: Arc<str>, meter: Arc<Meter>) -> PeekStreams<'s> {
+pub fn peek<'s>(blocks: StreamVec<'s, Epoch, Block>, meter: Arc<Meter>) -> PeekStreams<'s> {
     let scope = blocks.scope();
     let worker = u32::try_from(scope.index()).expect("workers are counted in 32 bits");
     let mut builder = OperatorBuilder::new("peek".to_owned(), scope);
@@ -46,7 +46,7 @@ pub fn peek<'s>(blocks: StreamVec<'s, Epoch, Block>, feed: Arc<str>, meter: Arc<
                 let (mut peeked, mut keys, mut entries) =
                     (peeked.session(&capability), keys.session(&capability), entries.session(&capability));
                 for block in data.flat_map(|blocks| blocks.drain(..)) {
-                    let epoch = read_block(&mut reader, block, &feed);
+                    let epoch = read_block(&mut reader, block);
                     meter.read_block(epoch.tail.counts.messages, epoch.tail.counts.bytes);
                     for (ordinal, item) in (0_u32..).zip(&epoch.items) {
                         ask(item, ordinal, worker, |question| keys.give(question), |question| entries.give(question));
@@ -77,11 +77,12 @@ fn ask(item: &Item, ordinal: u32, from: u32, mut key: impl FnMut(KeyQuestion), m
     }
 }
 
-/// The messages of a block in order. Lines of rejected rows are counted from the start of the block, from 1; where the
-/// block stands in its segment is known only when all before it are read.
-pub fn read_block(reader: &mut Reader, block: Block, feed: &Arc<str>) -> Peeked {
-    let Block { position, segment_name, offset, text, overlong, last, broken } = block;
-    let mut tail = Tail { position, last, ..Tail::default() };
+/// The messages of a block in order. Lines of rejected rows are counted from the end of the block before, from 1; where
+/// the block stands in its segment is known only when all before it are read.
+pub fn read_block(reader: &mut Reader, block: Block) -> Peeked {
+    let Block { position, feed, at, segment_name, offset, lines_before, text, gaps, overlong, last, broken } = block;
+    let mut tail = Tail { position, at, last, ..Tail::default() };
+    tail.counts.gaps = gaps.len() as u64;
     tail.counts.bytes = text.len() as u64;
     tail.counts.unreadable = u64::from(broken.is_some());
     tail.broken = broken.map(|why| (segment_name.to_string(), why));
@@ -102,7 +103,7 @@ pub fn read_block(reader: &mut Reader, block: Block, feed: &Arc<str>) -> Peeked 
         })
     };
     let mut read_names = Names::default();
-    let (mut line, mut at) = (0, 0);
+    let (mut line, mut at) = (lines_before, 0);
     while at < text.len() {
         line += 1;
         let start = at;
@@ -136,5 +137,5 @@ pub fn read_block(reader: &mut Reader, block: Block, feed: &Arc<str>) -> Peeked 
         items.push(reject(&mut tail, line, offset, &head, unusable));
     }
     tail.lines = line;
-    Peeked { items, tail }
+    Peeked { feed, items, gaps, tail }
 }

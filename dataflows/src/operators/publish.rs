@@ -15,11 +15,11 @@ use super::VecBuilder;
 use super::stage::Staged;
 use crate::epoch::Epoch;
 use crate::ports;
-use crate::records::Cut;
+use crate::records::{Cut, Decision};
 
 /// The numbers of published manifests.
 pub fn publish<'s, Part: ExchangeData, P: ports::Publish<Part> + 'static>(
-    cuts: StreamVec<'s, Epoch, Cut>,
+    cuts: StreamVec<'s, Epoch, Decision>,
     parts: StreamVec<'s, Epoch, Staged<Part>>,
     mut publish: P,
 ) -> StreamVec<'s, Epoch, u64> {
@@ -35,7 +35,8 @@ pub fn publish<'s, Part: ExchangeData, P: ports::Publish<Part> + 'static>(
         move |(cuts, _), (parts, parts_frontier), output| {
             cuts.for_each(|capability, cuts| {
                 if first {
-                    for cut in cuts.drain(..) {
+                    for decision in cuts.drain(..) {
+                        let Decision::Cut(cut) = decision else { continue };
                         let Some(capability) = capability.retain_least(output.output_index()) else { return };
                         decided.push_back((capability, cut));
                     }

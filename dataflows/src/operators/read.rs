@@ -1,6 +1,7 @@
 //! Reads a worker's blocks, each under its own epoch.
 //!
-//! Frontier: holds the epoch of the worker's next block, and none after its last. Back-pressure: a block is taken only
+//! Frontier: holds the epoch of the worker's next block, and none after its last or when the job stops
+//! publishing. Back-pressure: a block is taken only
 //! while fewer than `epochs_inflight` of this worker's epochs are unsettled and no more than `cuts_inflight` cuts wait
 //! to be published; then the blocks' own bounded queue stops the reader.
 
@@ -14,7 +15,7 @@ use timely::dataflow::{Scope, StreamVec};
 use super::VecBuilder;
 use super::stage::CutsWaiting;
 use crate::epoch::{Epoch, Position};
-use crate::ports::{Blocks, Poll};
+use crate::ports::{Blocks, Input, Poll};
 use crate::records::Block;
 
 /// How far reading may run ahead of settling and publishing.
@@ -50,21 +51,29 @@ pub fn read<'s, B: Blocks + 'static>(
                 unsettled.pop_front();
             }
             let mut cuts = brake.cuts.borrow_mut();
-            while cuts.front().is_some_and(|epoch| !brake.published.less_equal(epoch)) {
-                cuts.pop_front();
+            if cuts.stopped {
+                held = None;
+                return;
             }
-            if unsettled.len() >= brake.epochs_inflight || cuts.len() > brake.cuts_inflight {
+            while cuts.waiting.front().is_some_and(|epoch| !brake.published.less_equal(epoch)) {
+                cuts.waiting.pop_front();
+            }
+            if unsettled.len() >= brake.epochs_inflight || cuts.waiting.len() > brake.cuts_inflight {
                 activator.activate_after(BRAKED);
                 return;
             }
             match blocks.poll() {
-                Poll::Ready(block) => {
+                Poll::Ready(Input::Block(block)) => {
                     let epoch = block.position.epoch();
                     let next = block.position.next(false).epoch();
                     capability.downgrade(&epoch);
                     unsettled.push_back(epoch);
                     output.session(&*capability).give(block);
                     capability.downgrade(&next);
+                    activator.activate();
+                }
+                Poll::Ready(Input::Reached(position)) => {
+                    capability.downgrade(&position.epoch());
                     activator.activate();
                 }
                 // Blocks wake the worker, an end that was asked for does not.

@@ -23,7 +23,6 @@ use crate::records::{Answer, Item, NamesOnly, News, Peeked, Settled};
 pub fn settle<'s>(
     peeked: StreamVec<'s, Epoch, Peeked>,
     answers: StreamVec<'s, Epoch, Answer>,
-    feed: Arc<str>,
     meter: Arc<Meter>,
 ) -> StreamVec<'s, Epoch, Settled> {
     let route = Exchange::new(|answer: &Answer| u64::from(answer.to));
@@ -55,7 +54,7 @@ pub fn settle<'s>(
                     let mut session = output.session(&capability);
                     // An epoch is one chunk, read by one worker: there is one item list in it.
                     for peeked in peeked {
-                        let settled = settle_epoch(peeked, &answers, &feed);
+                        let settled = settle_epoch(peeked, &answers);
                         meter.settled(settled.certificates.len() as u64);
                         session.give(settled);
                     }
@@ -74,8 +73,8 @@ struct Verdict {
     rejected: bool,
 }
 
-pub fn settle_epoch(peeked: Peeked, answers: &[Answer], feed: &Arc<str>) -> Settled {
-    let Peeked { items, tail } = peeked;
+pub fn settle_epoch(peeked: Peeked, answers: &[Answer]) -> Settled {
+    let Peeked { feed, items, gaps, tail } = peeked;
     let mut verdicts = vec![Verdict::default(); items.len()];
     for answer in answers {
         let verdict = &mut verdicts[answer.ordinal as usize];
@@ -86,7 +85,7 @@ pub fn settle_epoch(peeked: Peeked, answers: &[Answer], feed: &Arc<str>) -> Sett
             News::Rejected => verdict.rejected = true,
         }
     }
-    let mut settled = Settled { tail, ..Settled::default() };
+    let mut settled = Settled { feed, gaps, tail, ..Settled::default() };
     let counts = &mut settled.tail.counts;
     for (item, verdict) in items.into_iter().zip(verdicts) {
         match item {
@@ -95,7 +94,7 @@ pub fn settle_epoch(peeked: Peeked, answers: &[Answer], feed: &Arc<str>) -> Sett
                     counts.entries += 1;
                     counts.conflicts += u64::from(verdict.conflict);
                     counts.known += u64::from(!verdict.certificate);
-                    settled.entries.push(entry(&sighting, feed));
+                    settled.entries.push(entry(&sighting, &settled.feed));
                 } else {
                     counts.redelivered += 1;
                 }

@@ -18,7 +18,7 @@ use timely::dataflow::operators::generic::Operator;
 use super::VecBuilder;
 use crate::epoch::Epoch;
 use crate::ports;
-use crate::records::Cut;
+use crate::records::{Cut, Decision};
 
 /// A part of a cut, staged.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -27,12 +27,20 @@ pub struct Staged<Part> {
     pub part: Part,
 }
 
-/// Epochs of the cuts that a worker has seen and nobody has published yet.
-pub type CutsWaiting = Rc<RefCell<VecDeque<Epoch>>>;
+/// What a worker's reader must know of the cuts.
+#[derive(Default)]
+pub struct Cuts {
+    /// Epochs of those that nobody has published yet.
+    pub waiting: VecDeque<Epoch>,
+    /// There will be no further one.
+    pub stopped: bool,
+}
+
+pub type CutsWaiting = Rc<RefCell<Cuts>>;
 
 pub fn stage<'s, Part: ExchangeData, S: ports::Stage<Part> + 'static>(
     rows: StreamVec<'s, Epoch, Rows>,
-    cuts: StreamVec<'s, Epoch, Cut>,
+    cuts: StreamVec<'s, Epoch, Decision>,
     mut stage: S,
     waiting: CutsWaiting,
 ) -> StreamVec<'s, Epoch, Staged<Part>> {
@@ -54,9 +62,13 @@ pub fn stage<'s, Part: ExchangeData, S: ports::Stage<Part> + 'static>(
                     gathered.entry(epoch).or_default().append(rows);
                 });
                 cuts.for_each(|capability, cuts| {
-                    for cut in cuts.drain(..) {
+                    for decision in cuts.drain(..) {
+                        let Decision::Cut(cut) = decision else {
+                            waiting.borrow_mut().stopped = true;
+                            continue;
+                        };
                         let Some(capability) = capability.retain_least(output.output_index()) else { return };
-                        waiting.borrow_mut().push_back(cut.epoch);
+                        waiting.borrow_mut().waiting.push_back(cut.epoch);
                         decided.push_back((capability, cut));
                     }
                 });

@@ -6,10 +6,10 @@ use std::sync::Arc;
 use ct_dataflows::operators::cut::{self, CutRule, CutStart};
 use ct_dataflows::operators::stage::CutsWaiting;
 use ct_dataflows::operators::{peek, publish, settle, stage};
-use ct_dataflows::records::{Answer, Block, Cut, Item, News, Peeked, Settled, Tail, Weight};
+use ct_dataflows::records::{Answer, Block, Cut, Decision, Item, News, Peeked, Settled, Tail, Weight};
 use ct_dataflows::{Epoch, Meter, Position};
 use ct_model::message::Reader;
-use ct_model::{CertId, Counts, Rejected, Rows};
+use ct_model::{CertId, Counts, Rejected, Rows, Timestamp};
 use timely::dataflow::operators::vec::Map;
 
 use crate::feed::update;
@@ -30,8 +30,8 @@ fn peeked(chunk: u32) -> Peeked {
         };
     }
     let position = Position { segment: 0, chunk };
-    let block = Block { position, text: text.into_bytes(), ..Block::default() };
-    peek::read_block(&mut Reader::default(), block, &"feed".into())
+    let block = Block { position, feed: "feed".into(), text: text.into_bytes(), ..Block::default() };
+    peek::read_block(&mut Reader::default(), block)
 }
 
 /// What an item of an epoch is, or nothing. An entry may be new without its certificate, and the other way round.
@@ -115,7 +115,7 @@ fn settle_joins_items_with_answers_from_anywhere() {
                 let mine = share(&mine, arrival, 0, 1);
                 let answers = feed(scope, share(&answers, arrival, index, peers));
                 let items = feed(scope, mine).map(peeked);
-                let out = settle::settle(items, answers, "feed".into(), Arc::new(Meter::default()));
+                let out = settle::settle(items, answers, Arc::new(Meter::default()));
                 settled.gather(out, move |epoch, out| ((epoch, index), told(&out)));
             });
             assert_eq!(settled.len(), EPOCHS as usize, "workers={workers} {arrival:?}");
@@ -143,7 +143,8 @@ impl Chunk {
     /// The epoch's own weight, and one of findings that came later.
     fn weights(self) -> [(Epoch, Weight); 2] {
         let counts = Counts { messages: self.messages, other: self.messages, ..Counts::default() };
-        let tail = Tail { position: self.position(), lines: self.messages, last: self.last, broken: None, counts };
+        let tail =
+            Tail { position: self.position(), at: None, lines: self.messages, last: self.last, broken: None, counts };
         let newest_seen = Some(i64::from(self.chunk));
         let (bytes, numbered) = (10 * self.messages, self.numbered);
         let own = Weight { bytes, newest_seen, numbered, counts: Counts::default(), tail: Some(tail) };
@@ -220,17 +221,38 @@ fn check_cut(chunks: &[Chunk], rule: CutRule, start: CutStart, want: &[(u32, u32
             let mut cuts = run(workers, move |scope, cuts| {
                 let index = scope.index();
                 let weights = feed(scope, share(&weights, arrival, index, scope.peers()));
-                cuts.gather(cut::cut(weights, rule, start), move |epoch, cut| (index, epoch, cut_told(&cut)));
+                let decisions = cut::cut(weights, rule, start);
+                cuts.gather(decisions, move |epoch, decision| {
+                    let told = match decision {
+                        Decision::Cut(cut) => Some(cut_told(&cut)),
+                        Decision::Stop => None,
+                    };
+                    (index, epoch, told)
+                });
             });
             cuts.sort();
-            assert!(cuts.iter().all(|(worker, epoch, cut)| *worker == 0 && *epoch == cut.1));
-            let cuts: Vec<CutTold> = cuts.into_iter().map(|(_, _, cut)| cut).collect();
-            assert_eq!(cuts, by_loop, "workers={workers} {arrival:?}");
+            let place = format!("workers={workers} {arrival:?}");
+            assert!(
+                cuts.iter().all(|(worker, epoch, cut)| *worker == 0 && cut.as_ref().is_none_or(|cut| *epoch == cut.1))
+            );
+            let stops = cuts.iter().filter(|(_, _, cut)| cut.is_none()).count();
+            assert_eq!(stops, usize::from(has_gap(chunks, start)), "{place}");
+            let cuts: Vec<CutTold> = cuts.into_iter().filter_map(|(_, _, cut)| cut).collect();
+            assert_eq!(cuts, by_loop, "{place}");
         }
     }
 }
 
-const NEVER: CutRule = CutRule { bytes: u64::MAX, messages: u64::MAX };
+/// Whether a chunk before the last is missing.
+fn has_gap(chunks: &[Chunk], start: CutStart) -> bool {
+    let mut expected = start.from;
+    chunks.iter().any(|chunk| {
+        let follows = chunk.position() == std::mem::replace(&mut expected, chunk.position().next(chunk.last));
+        !follows
+    })
+}
+
+const NEVER: CutRule = CutRule { bytes: u64::MAX, messages: u64::MAX, interval: None };
 
 fn from_the_start(segments: u32) -> CutStart {
     CutStart { sequence: 1, from: Position::default(), lines: 0, segments }
@@ -271,6 +293,35 @@ fn cut_by_bytes_of_late_findings_too() {
 }
 
 #[test]
+fn cut_by_age() {
+    let rule = CutRule { interval: Some(60), ..NEVER };
+    let start = CutStart { sequence: 1, from: Position::default(), lines: 0, segments: u32::MAX };
+    // Arrival, messages, and whether the epoch ends a cut: at an idle time nothing is cut, and a clock set back counts
+    // from where it stands.
+    let epochs = [(0, 0, false), (100, 5, false), (159, 1, false), (160, 0, true), (300, 0, false), (400, 2, false)];
+    let epochs = epochs.into_iter().chain([(90, 1, false), (149, 0, false), (150, 0, true), (151, 0, true)]);
+    let weights: Vec<(Epoch, Weight)> = epochs
+        .clone()
+        .zip(0..)
+        .map(|((at, messages, _), chunk)| {
+            let position = Position { segment: 0, chunk };
+            let counts = Counts { messages, other: messages, ..Counts::default() };
+            let tail = Tail { position, at: Some(Timestamp(at)), counts, ..Tail::default() };
+            let weight =
+                Weight { bytes: 0, newest_seen: None, numbered: false, counts: Counts::default(), tail: Some(tail) };
+            (position.epoch(), weight)
+        })
+        .collect();
+    let mut cuts = run(2, move |scope, cuts| {
+        let weights = feed(scope, share(&weights, Arrival::InOrder, scope.index(), scope.peers()));
+        cuts.gather(cut::cut(weights, rule, start), |epoch, _| epoch);
+    });
+    cuts.sort_unstable();
+    let ends = epochs.zip(0..).filter(|((.., end), _)| *end);
+    assert!(cuts.into_iter().eq(ends.map(|(_, chunk)| Position { segment: 0, chunk }.epoch())));
+}
+
+#[test]
 fn cut_ends_at_a_gap() {
     let mut chunks = one_segment(&[3, 4, 5, 6, 7]);
     chunks.remove(2);
@@ -300,7 +351,7 @@ fn cut_of_many_segments() {
             numbered: random.one_in(3),
         }));
     }
-    for rule in [NEVER, CutRule { bytes: 900, messages: u64::MAX }, CutRule { bytes: u64::MAX, messages: 77 }] {
+    for rule in [NEVER, CutRule { bytes: 900, ..NEVER }, CutRule { messages: 77, ..NEVER }] {
         let ends: Vec<(u32, u32)> = cuts_by_loop(&chunks, rule, from_the_start(12))
             .iter()
             .map(|cut| (((cut.1 - 1) >> 32) as u32, (cut.1 - 1) as u32))
@@ -348,7 +399,7 @@ fn run_publish(workers: usize, arrival: Arrival, epochs: &[Epoch], cuts: &[Cut])
         let epochs: Vec<(Epoch, Epoch)> = epochs.iter().map(|epoch| (*epoch, *epoch)).collect();
         let rows = feed(scope, share(&epochs, arrival, index, scope.peers())).map(move |epoch| row(epoch, index));
         // Every worker sees every cut, in order.
-        let cuts = feed(scope, cuts.iter().map(|cut| (cut.epoch, cut.clone())).collect());
+        let cuts = feed(scope, cuts.iter().map(|cut| (cut.epoch, Decision::Cut(cut.clone()))).collect());
         let waiting = CutsWaiting::default();
         let stage_port = MemoryStage::new(index, shared.clone());
         let staged = stage::stage(rows, cuts.clone(), stage_port, waiting);

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use ct_dataflows::Position;
 use ct_dataflows::records::{Block, Overlong};
 
+use crate::oracle::FEED;
 use crate::random::Random;
 
 /// A line with its line end.
@@ -103,7 +104,8 @@ pub(crate) fn blocks(segment: &Segment, number: u32, chunk_bytes: usize) -> Vec<
     let mut end_block = |offset: u64, text: Vec<u8>, overlong: Option<Overlong>| {
         let position = Position { segment: number, chunk: blocks.len() as u32 };
         let segment_name = segment.name.clone();
-        blocks.push(Block { position, segment_name, offset, text, overlong, last: false, broken: None });
+        let feed = FEED.into();
+        blocks.push(Block { position, feed, segment_name, offset, text, overlong, ..Block::default() });
     };
     for line in &segment.lines {
         let offset = at;

@@ -13,7 +13,7 @@ use ct_model::{Counts, EntryPlace, Key, Rows};
 use serde_json::json;
 
 use crate::feed::{Segment, blocks, segments};
-use crate::oracle::{self, FEED, check_same_rows};
+use crate::oracle::{self, check_same_rows};
 use crate::run::{Links, WORKERS};
 use crate::world::{Lake, MemoryBlocks, MemoryKnown, MemoryPublish, MemoryStage, Part, SharedLake};
 
@@ -36,7 +36,7 @@ struct Job<'a> {
     stop: Option<(usize, usize)>,
 }
 
-const SMALL_CUTS: CutRule = CutRule { bytes: 60_000, messages: 150 };
+const SMALL_CUTS: CutRule = CutRule { bytes: 60_000, messages: 150, interval: None };
 
 impl<'a> Job<'a> {
     fn new(segments: &'a [Segment], chunk_bytes: usize, workers: usize) -> Self {
@@ -58,7 +58,6 @@ impl<'a> Job<'a> {
     /// Runs the graph until all is published.
     fn run(&self) -> Lake {
         let settings = Settings {
-            feed: FEED.into(),
             keep_der: false,
             modules: modules(),
             rule: self.rule,

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use ct_dataflows::ports::{Blocks, KnownRows, Poll, Publish, Stage};
+use ct_dataflows::ports::{Blocks, Input, KnownRows, Poll, Publish, Stage};
 use ct_dataflows::records::{Block, Cut, Known};
 use ct_model::Rows;
 use timely::scheduling::SyncActivator;
@@ -72,11 +72,11 @@ impl Blocks for MemoryBlocks {
         self.delay.waker = Some(waker);
     }
 
-    fn poll(&mut self) -> Poll<Block> {
+    fn poll(&mut self) -> Poll<Input> {
         if self.delay.too_early() {
             return Poll::Pending;
         }
-        self.blocks.pop_front().map_or(Poll::End, Poll::Ready)
+        self.blocks.pop_front().map_or(Poll::End, |block| Poll::Ready(Input::Block(block)))
     }
 }
 

@@ -13,6 +13,7 @@ use ct_model::{Table, Timestamp};
 use tracing::{info, warn};
 
 use crate::error::SinkError;
+use crate::hot::horizon::Calendar;
 use crate::hot::row::{CertificateKeys, FINDING_COLUMNS};
 use crate::hot::stats::Stats;
 use crate::hot::{Applied, HotState, Piece, State, one_line};
@@ -283,6 +284,8 @@ struct Follower {
     hot: Box<dyn HotState>,
     memory: Option<Memory>,
     newest: Option<Manifest>,
+    /// Of the lake through `newest`.
+    calendar: Calendar,
 }
 
 /// What goes with a position.
@@ -296,7 +299,7 @@ struct Memory {
 
 impl Follower {
     fn new(lake: Lake, hot: Box<dyn HotState>) -> Self {
-        Self { lake, hot, memory: None, newest: None }
+        Self { lake, hot, memory: None, newest: None, calendar: Calendar::default() }
     }
 
     /// Does the next thing to be done to follow the lake up to manifest `newest`.
@@ -323,8 +326,18 @@ impl Follower {
                 None => return self.begin_anew(&newest.lake),
             },
         };
+        // What has expired by the newest manifest is not shown first to be removed later.
+        for sequence in self.calendar.through + 1..=newest.sequence {
+            let manifest = self.manifest(sequence)?;
+            self.calendar.add(&manifest);
+        }
+        let horizon_ms = self.calendar.horizon_ms();
+        if memory.horizon_ms > horizon_ms {
+            // What expired by another horizon has to come back.
+            return self.begin_anew(&newest.lake);
+        }
         let manifest = self.manifest(memory.applied.sequence + 1)?;
-        self.apply(&manifest, &newest, memory)
+        self.apply(&manifest, &newest, horizon_ms, memory)
     }
 
     fn begin_anew(&mut self, lake: &str) -> Result<Step, SinkError> {
@@ -360,10 +373,14 @@ impl Follower {
         Ok(Some(Memory { applied, horizon_ms: state.horizon_ms, stats, live }))
     }
 
-    fn apply(&mut self, manifest: &Manifest, newest: &Manifest, memory: Memory) -> Result<Step, SinkError> {
+    fn apply(
+        &mut self,
+        manifest: &Manifest,
+        newest: &Manifest,
+        horizon_ms: Option<i64>,
+        memory: Memory,
+    ) -> Result<Step, SinkError> {
         let Memory { horizon_ms: horizon_before_ms, mut stats, mut live, .. } = memory;
-        // What has expired by the newest manifest is not shown first to be removed later.
-        let horizon_ms = max(horizon_before_ms, newest.newest_seen.map(|seen| Timestamp(seen).millis()));
         let expired_ms = self.hot.options().expired_ms(horizon_ms);
         self.hot.begin(manifest, horizon_ms)?;
         let mut columns = self.hot.certificate_columns().to_vec();

@@ -5,7 +5,8 @@
 //! LAKE/_ct/hot/postings/<sequence>-<part>.bin     where the certificates of a manifest stand, see `posting`
 //! ```
 //!
-//! Posting files are immutable; `state.json` is replaced in one put and alone decides what counts. Certificates and
+//! Posting files are immutable; `state.json` is replaced in one put and alone decides what counts. One that is missing or
+//! is not as long as `state.json` says is a loss, after which an applier follows the lake anew. Certificates and
 //! findings are not copied: they are read from the published Parquet files. Expiry needs no clock and no sweep, every
 //! answer is held against the horizon on record.
 //!
@@ -19,8 +20,8 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use ct_model::Table;
 use ct_model::id::from_hex;
+use ct_model::{Table, Timestamp};
 use object_store::{GetOptions, ObjectStore, PutMode};
 use serde::{Deserialize, Serialize};
 use tracing::warn;
@@ -76,6 +77,8 @@ struct Contents {
 struct Posting {
     path: String,
     newest_ms: i64,
+    /// Size of the file.
+    bytes: u64,
     files: Vec<FileEntry>,
 }
 
@@ -167,8 +170,9 @@ impl Embedded {
         let newest_ms = applying.builder.newest_ms();
         let bytes = applying.builder.encode(per_domain);
         let files = std::mem::take(&mut applying.files);
-        applying.postings.push(Posting { path: path.clone(), newest_ms, files });
-        self.headers.remove(&path);
+        applying.postings.push(Posting { path: path.clone(), newest_ms, bytes: bytes.len() as u64, files });
+        let header = PostingHeader::decode(&bytes).expect("just encoded");
+        self.headers.insert(path.clone(), header);
         self.store().put("writing", &path, bytes.into(), PutMode::Overwrite)
     }
 
@@ -183,6 +187,11 @@ impl Embedded {
             reads += 1;
             match look(self, &contents) {
                 Err(SinkError::Store { source: object_store::Error::NotFound { .. }, .. }) if reads < READS_MAX => {}
+                // What a store says of a range behind the end, or of an object that is gone, tells nobody what to do.
+                Err(error) => {
+                    let lost = self.lost(&contents).ok().flatten();
+                    return Err(lost.map_or(error, |(posting, what)| damaged(posting, what)));
+                }
                 result => return result,
             }
         }
@@ -193,7 +202,7 @@ impl Embedded {
             return Ok(header.clone());
         }
         let bytes = self.get_range(posting, 0..HEADER_BYTES as u64)?;
-        let header = PostingHeader::decode(&bytes).ok_or_else(|| damaged(posting))?;
+        let header = PostingHeader::decode(&bytes).ok_or_else(|| damaged(posting, NOT_OURS))?;
         self.headers.insert(posting.path.clone(), header.clone());
         Ok(header)
     }
@@ -202,7 +211,27 @@ impl Embedded {
         if range.is_empty() {
             return Ok(Bytes::new());
         }
-        self.store().get_ranges(&posting.path, &[range])?.pop().ok_or_else(|| damaged(posting))
+        self.store().get_ranges(&posting.path, &[range])?.pop().ok_or_else(|| damaged(posting, NOT_OURS))
+    }
+
+    /// A posting file that is not what `contents` says of it, and how.
+    fn lost<'a>(&mut self, contents: &'a Contents) -> Result<Option<(&'a Posting, &'static str)>, SinkError> {
+        let there: HashMap<_, _> = self.store().list_sizes(POSTINGS)?.into_iter().collect();
+        for posting in &contents.postings {
+            match there.get(&posting.path) {
+                None => return Ok(Some((posting, "is missing"))),
+                Some(bytes) if *bytes != posting.bytes => {
+                    return Ok(Some((posting, "has another size than was written")));
+                }
+                Some(_) => {}
+            }
+            // Read once; what this process wrote itself is known.
+            match self.header(posting) {
+                Err(SinkError::Damaged { .. }) => return Ok(Some((posting, NOT_OURS))),
+                header => header.map(drop)?,
+            }
+        }
+        Ok(None)
     }
 
     /// The certificate that is shown for a fingerprint, with the file it stands in.
@@ -214,7 +243,7 @@ impl Embedded {
             let header = self.header(posting)?;
             let bytes = self.get_range(posting, header.certificate_range(sha256))?;
             let Some(posted) = PostingHeader::find_certificate(&bytes, sha256) else { continue };
-            let file = posting.files.get(posted.file as usize).ok_or_else(|| damaged(posting))?;
+            let file = posting.files.get(posted.file as usize).ok_or_else(|| damaged(posting, NOT_OURS))?;
             if posted.seen_ms > expired_ms && best.is_none_or(|(best, _)| order(&posted) < order(&best)) {
                 best = Some((posted, file));
             }
@@ -233,7 +262,7 @@ impl Embedded {
                 continue;
             }
             for record in self.store().get_ranges(&posting.path, &ranges)? {
-                let posted = PostingHeader::certificate_at(&record).ok_or_else(|| damaged(posting))?;
+                let posted = PostingHeader::certificate_at(&record).ok_or_else(|| damaged(posting, NOT_OURS))?;
                 if posted.seen_ms > expired_ms {
                     out.push(posted);
                 }
@@ -243,8 +272,11 @@ impl Embedded {
     }
 }
 
-fn damaged(posting: &Posting) -> SinkError {
-    SinkError::Damaged { path: posting.path.clone(), what: "is not the posting file that was written".to_owned() }
+const NOT_OURS: &str = "is not the posting file that was written";
+
+fn damaged(posting: &Posting, what: &str) -> SinkError {
+    let what = format!("{what}; the next job on this lake builds hot state anew");
+    SinkError::Damaged { path: posting.path.clone(), what }
 }
 
 impl HotState for Embedded {
@@ -254,8 +286,8 @@ impl HotState for Embedded {
 
     fn applied(&mut self) -> Result<Option<Applied>, SinkError> {
         let Some(contents) = self.read()? else { return Ok(None) };
-        let there: HashSet<_> = self.store().list(POSTINGS)?.into_iter().collect();
-        if !contents.postings.iter().all(|posting| there.contains(&posting.path)) {
+        if let Some((posting, what)) = self.lost(&contents)? {
+            warn!("{} {what}: hot state is of no use any more", posting.path);
             return Ok(None);
         }
         Ok(contents.state().and_then(|state| state.applied(&self.options)))
@@ -299,7 +331,9 @@ impl HotState for Embedded {
         let Piece::Certificates { file, batch } = piece else { return Ok(()) };
         let horizon_ms = self.applying().horizon_ms;
         let expired_ms = self.options.expired_ms(horizon_ms);
-        if self.applying().builder.len() >= POSTING_CERTIFICATES_MAX {
+        // A posting file stays until the last of its certificates expires, which a few of a time to come put off.
+        let is_of_later_days = self.applying().files.last().is_some_and(|last| days_between(last, file) > 1);
+        if is_of_later_days || self.applying().builder.len() >= POSTING_CERTIFICATES_MAX {
             self.cut_posting()?;
         }
         let applying = self.applying();
@@ -406,6 +440,12 @@ impl HotState for Embedded {
     fn state(&mut self) -> Result<BTreeMap<String, String>, SinkError> {
         self.look(|_, contents| Ok(contents.state.clone()))
     }
+}
+
+/// How many days the certificates of `right` were seen after those of `left`; a file holds one day.
+fn days_between(left: &FileEntry, right: &FileEntry) -> i64 {
+    let day = |file: &FileEntry| file.max_seen.map_or(0, |seen| Timestamp(seen).day().0);
+    day(right).saturating_sub(day(left))
 }
 
 fn findings_of(manifest: &Manifest) -> impl Iterator<Item = FindingsFile> {

@@ -5,11 +5,13 @@
 //! absolute and may be repeated. Losing hot state, or part of it, costs a rebuild and nothing else, so no part of the
 //! job waits for it and nothing is ever read back from it but its own position.
 //!
-//! **Time is event time.** The *horizon* is the newest `seen` of the lake, and a certificate is in hot state while
-//! `seen + ttl > horizon`, in whole milliseconds. Replaying an archive thus leaves the last hour of the archive.
+//! **Time is event time.** The *horizon* is the newest `seen` of the lake that is to be believed, see `horizon`, and a
+//! certificate is in hot state while `seen + ttl > horizon`, in whole milliseconds. Replaying an archive thus leaves the
+//! last hour of the archive.
 
 mod applier;
 mod embedded;
+mod horizon;
 mod posting;
 mod redis;
 mod row;
@@ -30,7 +32,7 @@ pub use row::{HotRow, json_of};
 pub use stats::{Counters, Stats};
 
 /// Version of what hot state holds; another one is rebuilt.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 
 /// How much hot state holds, and how long its server is waited for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -123,7 +125,8 @@ pub trait HotState: Send {
     /// by the horizon.
     fn wants_copies(&self) -> bool;
 
-    /// Starts `manifest`. `horizon_ms` is that of the newest manifest there is; `None` while nothing has a `seen`.
+    /// Starts `manifest`. `horizon_ms` is that of the lake with the newest manifest there is; `None` while nothing has a
+    /// `seen`.
     fn begin(&mut self, manifest: &Manifest, horizon_ms: Option<i64>) -> Result<(), SinkError>;
 
     fn apply(&mut self, piece: Piece<'_>) -> Result<(), SinkError>;

@@ -14,7 +14,7 @@ use arrow_array::builder::{
 use arrow_array::{ArrayRef, RecordBatch};
 use bytes::Bytes;
 use ct_model::time::Day;
-use ct_model::{CertRecord, EntryKind, EntryRecord, Finding, Rejected, Rows, Table, Timestamp};
+use ct_model::{CertRecord, EntryKind, EntryRecord, Finding, Gap, Rejected, Rows, Table, Timestamp};
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_writer::ArrowWriterOptions;
 use parquet::basic::{Compression, Encoding, ZstdLevel};
@@ -62,7 +62,7 @@ pub struct EncodedFile {
 ///
 /// Rows of equal identity (which deduplication lets nobody pass) stay in the order they came.
 pub fn encode(rows: Rows, options: &EncodeOptions) -> Result<Vec<EncodedFile>, SinkError> {
-    let Rows { certificates, entries, findings, rejected } = rows;
+    let Rows { certificates, entries, findings, rejected, gaps } = rows;
     let mut files = Vec::new();
     encode_table(&certificates, options, &mut files)?;
     // Rows are several times the size of their files.
@@ -71,6 +71,7 @@ pub fn encode(rows: Rows, options: &EncodeOptions) -> Result<Vec<EncodedFile>, S
     drop(entries);
     encode_table(&findings, options, &mut files)?;
     encode_table(&rejected, options, &mut files)?;
+    encode_table(&gaps, options, &mut files)?;
     Ok(files)
 }
 
@@ -141,7 +142,7 @@ fn properties(table: Table) -> WriterProperties {
         Table::Certificates => &["sha256", "id", "apex_rev"],
         Table::Entries => &["id"],
         Table::Findings => &["sha256"],
-        Table::Rejected => &[],
+        Table::Rejected | Table::Gaps => &[],
     };
     for column in blooms {
         let column = ColumnPath::from(*column);
@@ -196,7 +197,7 @@ trait Row: Sized {
 /// A struct of builders, one for each column, and the arrays they make, in that order. A number is the usual length of
 /// a value, to reserve.
 macro_rules! columns {
-    ($name:ident { $($column:ident: $kind:ident $(($bytes:literal))?,)* }) => {
+    ($name:ident { $($column:ident: $kind:ident $(($bytes:literal))?),* $(,)? }) => {
         struct $name {
             $($column: $kind,)*
         }
@@ -285,6 +286,8 @@ columns!(RejectedColumns {
     seen: Time,
     raw: Blob(256),
 });
+
+columns!(GapColumns { feed: Text(12), gap_from: Time, gap_to: Time, reason: Text(12), detail: Text(64) });
 
 impl Row for CertRecord {
     const TABLE: Table = Table::Certificates;
@@ -487,6 +490,35 @@ impl Row for Rejected {
     }
 
     fn finish(columns: RejectedColumns) -> Vec<ArrayRef> {
+        columns.finish()
+    }
+}
+
+impl Row for Gap {
+    const TABLE: Table = Table::Gaps;
+    type Columns = GapColumns;
+
+    fn columns(rows: usize) -> GapColumns {
+        GapColumns::with_rows(rows)
+    }
+
+    fn seen(&self) -> Option<Timestamp> {
+        Some(self.to)
+    }
+
+    fn sort(rows: &[Self], order: &mut [usize]) {
+        order.sort_by(|&a, &b| (rows[a].to, &rows[a].feed).cmp(&(rows[b].to, &rows[b].feed)));
+    }
+
+    fn append(&self, columns: &mut GapColumns, _: &EncodeOptions) {
+        columns.feed.append(&self.feed);
+        columns.gap_from.append(self.from);
+        columns.gap_to.append(Some(self.to));
+        columns.reason.append(&self.reason);
+        columns.detail.append_known(Some(&self.detail));
+    }
+
+    fn finish(columns: GapColumns) -> Vec<ArrayRef> {
         columns.finish()
     }
 }

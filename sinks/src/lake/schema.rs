@@ -1,4 +1,4 @@
-//! The columns of the lake's four tables.
+//! The columns of the lake's five tables.
 //!
 //! Columns are only ever added, at the end, and never change their type: readers put files of all versions side by
 //! side. Ids and hashes are lower-case hex text, because DuckDB 1.5 finds nothing in a binary column that has a bloom
@@ -12,13 +12,15 @@ use ct_model::Table;
 
 /// The schema of `table`; `der` is whether certificates carry their DER.
 pub fn of(table: Table, der: bool) -> SchemaRef {
-    static SCHEMAS: LazyLock<[SchemaRef; 5]> =
-        LazyLock::new(|| [certificates(false), certificates(true), entries(), findings(), rejected()].map(Arc::new));
+    static SCHEMAS: LazyLock<[SchemaRef; 6]> = LazyLock::new(|| {
+        [certificates(false), certificates(true), entries(), findings(), rejected(), gaps()].map(Arc::new)
+    });
     let position = match table {
         Table::Certificates => usize::from(der),
         Table::Entries => 2,
         Table::Findings => 3,
         Table::Rejected => 4,
+        Table::Gaps => 5,
     };
     Arc::clone(&SCHEMAS[position])
 }
@@ -104,6 +106,16 @@ fn rejected() -> Schema {
         text("detail"),
         time("seen"),
         Field::new("raw", DataType::Binary, false),
+    ])
+}
+
+fn gaps() -> Schema {
+    Schema::new(vec![
+        text("feed").with_nullable(false),
+        time("gap_from"),
+        time("gap_to").with_nullable(false),
+        text("reason").with_nullable(false),
+        text("detail"),
     ])
 }
 

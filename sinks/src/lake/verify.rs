@@ -87,6 +87,10 @@ impl fmt::Display for Fault {
             Self::Content { path } => write!(f, "{path}: other bytes than were committed (SHA-256 differs)"),
             Self::Unreadable { path, why } => write!(f, "{path}: cannot be read: {why}"),
             Self::Rows { path, expected, found } => write!(f, "{path}: {found} rows, committed were {expected}"),
+            // A stranger chose this name.
+            Self::Extra { path } if path.contains(char::is_control) => {
+                write!(f, "{}: no manifest lists it", path.escape_debug())
+            }
             Self::Extra { path } => write!(f, "{path}: no manifest lists it"),
             Self::Duplicate { table, id, paths } => {
                 // Control characters in the name of a log must not reach a terminal.
@@ -309,7 +313,7 @@ impl Lake {
         let columns: &[&str] = match file.table {
             Table::Certificates => &["id_kind", "id"],
             Table::Entries => &["id_kind", "id", "log", "log_index"],
-            Table::Findings | Table::Rejected => &["id"],
+            Table::Findings | Table::Rejected | Table::Gaps => &["id"],
         };
         self.scan(file, columns, &mut |batch: RecordBatch| {
             let text = |column: usize| -> &StringArray { batch.column(column).as_string() };

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use ct_model::id::digest;
-use ct_model::{CertId, CertRecord, EntryKind, EntryRecord, Finding, ParseState, Rejected, Rows, Severity, Timestamp};
+use ct_model::{
+    CertId, CertRecord, EntryKind, EntryRecord, Finding, Gap, ParseState, Rejected, Rows, Severity, Timestamp,
+};
 
 /// 2026-11-23T00:00:00Z
 pub(crate) const DAY: i64 = 1_795_392_000_000_000;
@@ -123,7 +125,18 @@ pub(crate) fn rejected(random: &mut Random, line: u64) -> Rejected {
     }
 }
 
-/// `count` rows of each table, a tenth of that rejected.
+pub(crate) fn gap(random: &mut Random) -> Gap {
+    let to = DAY + random.below(3_600_000_000) as i64;
+    Gap {
+        feed: "argon".into(),
+        from: Some(Timestamp(to - 5_000_000)),
+        to: Timestamp(to),
+        reason: "closed".into(),
+        detail: random.next().to_string().into(),
+    }
+}
+
+/// `count` rows of each table, a tenth of that rejected, and no gaps.
 pub(crate) fn rows(seed: u64, count: u64) -> Rows {
     let random = &mut Random(seed);
     Rows {
@@ -131,5 +144,6 @@ pub(crate) fn rows(seed: u64, count: u64) -> Rows {
         entries: (0..count).map(|_| entry(random)).collect(),
         findings: (0..count).map(|_| finding(random)).collect(),
         rejected: (0..count.div_ceil(10)).map(|line| rejected(random, seed * 1_000_000 + line + 1)).collect(),
+        gaps: Vec::new(),
     }
 }

@@ -43,6 +43,7 @@ impl Job {
             generation: 10,
             progress_mark,
             failures_max: 3,
+            stall: None,
             timing: self.timing,
         }
     }

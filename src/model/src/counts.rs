@@ -18,6 +18,22 @@ macro_rules! counts {
             pub rejected_by_reason: BTreeMap<String, u64>,
         }
 
+        impl Counts {
+            /// What was added since `earlier`.
+            pub fn since(&self, earlier: &Counts) -> Counts {
+                let less = |now: &BTreeMap<String, u64>, then: &BTreeMap<String, u64>| {
+                    let rest = |name: &String, count: u64| count - then.get(name).copied().unwrap_or_default().min(count);
+                    let rest = now.iter().map(|(name, count)| (name.clone(), rest(name, *count)));
+                    rest.filter(|(_, count)| *count > 0).collect()
+                };
+                Counts {
+                    $($name: self.$name.saturating_sub(earlier.$name),)*
+                    findings_by_module: less(&self.findings_by_module, &earlier.findings_by_module),
+                    rejected_by_reason: less(&self.rejected_by_reason, &earlier.rejected_by_reason),
+                }
+            }
+        }
+
         impl std::ops::AddAssign<&Counts> for Counts {
             fn add_assign(&mut self, other: &Counts) {
                 $(self.$name += other.$name;)*
@@ -67,6 +83,8 @@ counts! {
     parse_failed,
     /// Segments that could not be read to their end.
     unreadable,
+    /// Rows of `gaps`.
+    gaps,
 }
 
 impl Counts {

@@ -13,5 +13,5 @@ pub mod x509;
 
 pub use counts::Counts;
 pub use id::{CertId, EntryPlace, IdKind, Key};
-pub use record::{CertRecord, EntryKind, EntryRecord, Finding, ParseState, Rejected, Rows, Severity, Table};
+pub use record::{CertRecord, EntryKind, EntryRecord, Finding, Gap, ParseState, Rejected, Rows, Severity, Table};
 pub use time::Timestamp;

@@ -1,4 +1,4 @@
-//! The rows of the lake's four tables, as the dataflow builds them and the sinks write them.
+//! The rows of the lake's five tables, as the dataflow builds them and the sinks write them.
 
 use std::sync::Arc;
 
@@ -15,10 +15,11 @@ pub enum Table {
     Entries,
     Findings,
     Rejected,
+    Gaps,
 }
 
 impl Table {
-    pub const ALL: [Self; 4] = [Self::Certificates, Self::Entries, Self::Findings, Self::Rejected];
+    pub const ALL: [Self; 5] = [Self::Certificates, Self::Entries, Self::Findings, Self::Rejected, Self::Gaps];
 
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -26,6 +27,7 @@ impl Table {
             Self::Entries => "entries",
             Self::Findings => "findings",
             Self::Rejected => "rejected",
+            Self::Gaps => "gaps",
         }
     }
 }
@@ -209,13 +211,27 @@ impl Rejected {
     pub const RAW_BYTES_MAX: usize = 4 << 10;
 }
 
-/// Rows of all four tables.
+/// A row of `gaps`: a stretch of time in which a feed may have said something that nobody heard.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Gap {
+    pub feed: Arc<str>,
+    /// When the last message before it arrived; `None` when there was none.
+    pub from: Option<Timestamp>,
+    /// When the feed was heard again, or when the gap was noted.
+    pub to: Timestamp,
+    /// A short fixed word: what ended the connection, or what became of the messages.
+    pub reason: Box<str>,
+    pub detail: Box<str>,
+}
+
+/// Rows of all five tables.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Rows {
     pub certificates: Vec<CertRecord>,
     pub entries: Vec<EntryRecord>,
     pub findings: Vec<Finding>,
     pub rejected: Vec<Rejected>,
+    pub gaps: Vec<Gap>,
 }
 
 impl Rows {
@@ -227,17 +243,20 @@ impl Rows {
             entries: Vec::with_capacity(sum(|part| part.entries.len())),
             findings: Vec::with_capacity(sum(|part| part.findings.len())),
             rejected: Vec::with_capacity(sum(|part| part.rejected.len())),
+            gaps: Vec::with_capacity(sum(|part| part.gaps.len())),
         };
         for mut part in parts {
             all.certificates.append(&mut part.certificates);
             all.entries.append(&mut part.entries);
             all.findings.append(&mut part.findings);
             all.rejected.append(&mut part.rejected);
+            all.gaps.append(&mut part.gaps);
         }
         all
     }
 
     pub fn is_empty(&self) -> bool {
-        self.certificates.is_empty() && self.entries.is_empty() && self.findings.is_empty() && self.rejected.is_empty()
+        let Self { certificates, entries, findings, rejected, gaps } = self;
+        certificates.is_empty() && entries.is_empty() && findings.is_empty() && rejected.is_empty() && gaps.is_empty()
     }
 }

@@ -6,18 +6,24 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test that cannot go on has failed"))]
 
+pub mod certstream;
 mod chunks;
 mod decode;
 mod error;
 mod files;
+mod inlet;
+pub mod journal;
 mod objects;
 mod progress;
 mod reader;
 mod segments;
 mod stored;
+mod tail;
 
 pub use chunks::{CHUNK_BYTES, Chunk, LINE_BYTES_MAX, OVERLONG_HEAD_BYTES, Overlong, Sizes};
 pub use error::SourceError;
+pub use inlet::Inlet;
 pub use progress::Progress;
 pub use reader::{ChunkReceiver, Options, Placement, Step, start};
 pub use segments::{Encoding, Segment, expand};
+pub use tail::{ALL_FEEDS, JournalBlock, JournalInlet, News, follow};

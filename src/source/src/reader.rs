@@ -19,8 +19,8 @@
 //!   position has what it needs.
 
 use std::io;
-use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
 
 use tokio::runtime::Handle;
@@ -28,6 +28,7 @@ use tokio::runtime::Handle;
 use crate::chunks::{Chunk, Sizes, Splitter, one_line};
 use crate::decode::Decoder;
 use crate::error::SourceError;
+use crate::inlet::{Gone, Inlet, Outlet, inlet};
 use crate::objects::Stores;
 use crate::progress::Progress;
 use crate::segments::{Encoding, Segment};
@@ -49,6 +50,14 @@ pub struct Placement {
     pub processes: usize,
     /// Of each process.
     pub workers: usize,
+}
+
+impl Placement {
+    /// The worker of this process that chunk `c` of segment `s` belongs to, if it belongs to one.
+    pub(crate) fn local_owner(self, s: u32, c: u32) -> Option<usize> {
+        let owner = (s as usize + c as usize) % (self.processes * self.workers);
+        owner.checked_sub(self.process * self.workers).filter(|local| *local < self.workers)
+    }
 }
 
 /// What reading needs besides the segments.
@@ -76,21 +85,14 @@ pub enum Step {
 
 /// One worker's chunks, in increasing order of (segment, chunk), then [`Step::End`].
 pub struct ChunkReceiver {
-    worker: usize,
-    steps: Receiver<Step>,
-    wake: Arc<Wake>,
+    steps: Inlet<Step>,
     ended: bool,
 }
 
-type Wake = Mutex<Option<Box<dyn Fn() + Send>>>;
-
 impl ChunkReceiver {
-    /// Has `wake` called after each step that is sent, and once now, for those that have been. It must not panic.
+    /// As [`Inlet::on_ready`].
     pub fn on_ready(&self, wake: impl Fn() + Send + 'static) {
-        // A reader that has just sent a step waits here, and then wakes for it.
-        let mut slot = self.wake.lock().unwrap_or_else(PoisonError::into_inner);
-        wake();
-        *slot = Some(Box::new(wake));
+        self.steps.on_ready(wake);
     }
 
     /// The next step, `None` when there is none yet. Never waits. After the end it says so again.
@@ -100,14 +102,9 @@ impl ChunkReceiver {
         if self.ended {
             return Ok(Some(Step::End));
         }
-        match self.steps.try_recv() {
-            Ok(step) => {
-                self.ended = matches!(step, Step::End);
-                Ok(Some(step))
-            }
-            Err(TryRecvError::Empty) => Ok(None),
-            Err(TryRecvError::Disconnected) => Err(SourceError::ReaderDied { worker: self.worker }),
-        }
+        let step = self.steps.try_recv()?;
+        self.ended = matches!(step, Some(Step::End));
+        Ok(step)
     }
 }
 
@@ -144,14 +141,12 @@ pub fn start(
 
     let mut receivers = Vec::with_capacity(placement.workers);
     for (worker, inflated) in inflated.into_iter().enumerate() {
-        let (sender, steps) = sync_channel(CHUNKS_WAITING_MAX);
-        let wake = Arc::new(Wake::default());
-        let outlet = Outlet { steps: Some(sender), wake: Arc::clone(&wake) };
-        receivers.push(ChunkReceiver { worker, steps, wake, ended: false });
+        let (outlet, steps) = inlet(worker, CHUNKS_WAITING_MAX);
+        receivers.push(ChunkReceiver { steps, ended: false });
         let plan = Arc::clone(&plan);
         spawn(format!("ct-read-{worker}"), move || {
             // Stopped early, it sends no end: a worker that is still there learns that way that chunks are missing.
-            let _ = feed(&plan, worker, &inflated, &outlet).and_then(|()| outlet.send(Step::End));
+            let _ = feed(&plan, worker, &inflated, &outlet).and_then(|()| Ok(outlet.send(Step::End)?));
         })?;
     }
     Ok(receivers)
@@ -182,13 +177,6 @@ impl Plan {
         self.segments().filter(|(_, segment)| segment.encoding != Encoding::Plain)
     }
 
-    /// The worker of this process that a chunk belongs to, if it belongs to one.
-    fn local_owner(&self, s: u32, c: u32) -> Option<usize> {
-        let Placement { process, processes, workers } = self.placement;
-        let owner = (s as usize + c as usize) % (processes * workers);
-        owner.checked_sub(process * workers).filter(|local| *local < workers)
-    }
-
     /// The first chunk of a segment that is wanted.
     fn first_chunk(&self, s: u32) -> u32 {
         if s == self.from.0 { self.from.1 } else { 0 }
@@ -210,35 +198,14 @@ type Inflated = Option<Chunk>;
 /// A feeder stops before its end: its worker is gone, or an inflater died.
 struct Stopped;
 
-/// The sending half of a [`ChunkReceiver`]. Wakes the worker when it goes, too.
-struct Outlet {
-    steps: Option<SyncSender<Step>>,
-    wake: Arc<Wake>,
-}
-
-impl Outlet {
-    fn send(&self, step: Step) -> Result<(), Stopped> {
-        self.steps.as_ref().and_then(|steps| steps.send(step).ok()).ok_or(Stopped)?;
-        self.wake();
-        Ok(())
-    }
-
-    fn wake(&self) {
-        if let Some(wake) = &*self.wake.lock().unwrap_or_else(PoisonError::into_inner) {
-            wake();
-        }
-    }
-}
-
-impl Drop for Outlet {
-    fn drop(&mut self) {
-        self.steps = None;
-        self.wake();
+impl From<Gone> for Stopped {
+    fn from(_: Gone) -> Self {
+        Stopped
     }
 }
 
 /// Sends one worker its chunks of all segments.
-fn feed(plan: &Plan, worker: usize, inflated: &[Receiver<Inflated>], outlet: &Outlet) -> Result<(), Stopped> {
+fn feed(plan: &Plan, worker: usize, inflated: &[Receiver<Inflated>], outlet: &Outlet<Step>) -> Result<(), Stopped> {
     let Placement { process, workers, .. } = plan.placement;
     let mut rank = 0;
     for (s, segment) in plan.segments() {
@@ -320,7 +287,7 @@ fn inflate(plan: &Plan, inflater: usize, feeders: &[SyncSender<Inflated>]) {
             }
             (chunk.segment, chunk.stored_bytes) = (s, read - delivered);
             delivered = read;
-            let Some(feeder) = plan.local_owner(s, chunk.chunk) else { continue };
+            let Some(feeder) = plan.placement.local_owner(s, chunk.chunk) else { continue };
             plan.progress.add_read(chunk.stored_bytes);
             waiting[feeder] &= feeders[feeder].send(Some(chunk)).is_ok();
             if !waiting.contains(&true) {
@@ -335,43 +302,18 @@ fn inflate(plan: &Plan, inflater: usize, feeders: &[SyncSender<Inflated>]) {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicUsize, Ordering};
-
     use super::*;
-
-    fn channel() -> (Outlet, ChunkReceiver) {
-        let (sender, steps) = sync_channel(CHUNKS_WAITING_MAX);
-        let wake = Arc::new(Wake::default());
-        let outlet = Outlet { steps: Some(sender), wake: Arc::clone(&wake) };
-        (outlet, ChunkReceiver { worker: 7, steps, wake, ended: false })
-    }
 
     #[test]
     fn an_end_stays_an_end() {
-        let (outlet, mut receiver) = channel();
+        let (outlet, steps) = inlet(7, CHUNKS_WAITING_MAX);
+        let mut receiver = ChunkReceiver { steps, ended: false };
         assert_eq!(receiver.try_recv().unwrap(), None);
         assert!(outlet.send(Step::End).is_ok());
         drop(outlet);
         for _ in 0..2 {
             assert_eq!(receiver.try_recv().unwrap(), Some(Step::End));
         }
-    }
-
-    #[test]
-    fn a_reader_that_dies_is_no_end() {
-        let (outlet, mut receiver) = channel();
-        let woken = Arc::new(AtomicUsize::new(0));
-        let counter = Arc::clone(&woken);
-        receiver.on_ready(move || {
-            counter.fetch_add(1, Ordering::Relaxed);
-        });
-        let died = thread::spawn(move || {
-            let _outlet = outlet;
-            panic!("on purpose");
-        });
-        assert!(died.join().is_err());
-        assert_eq!(woken.load(Ordering::Relaxed), 2);
-        assert!(matches!(receiver.try_recv(), Err(SourceError::ReaderDied { worker: 7 })));
     }
 
     #[test]

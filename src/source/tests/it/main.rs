@@ -3,7 +3,9 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod certstream;
 mod expanding;
+mod faulty_feed;
 mod reading;
 mod web;
 

@@ -1,0 +1,344 @@
+//! The collector process: feeds on one side, the journal on the other.
+//!
+//! A frame is durable before anything else is done with it. Frames of all feeds go through one queue, in bounded
+//! memory, to the one writer of the journal, which makes them durable together every [`COMMIT_EVERY`]. While it cannot,
+//! because the disk or the journal is full, feeds are read no further, and the servers feel it.
+
+use std::collections::BTreeMap;
+use std::io::{BufRead, Write};
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use anyhow::{Context, Result};
+use ct_source::certstream::{Event, Feed, State};
+use ct_source::journal::{Gap, Journal, JournalError, Options, Recovery};
+use tokio::sync::{mpsc, watch};
+use tokio::time::{sleep_until, timeout};
+use tracing::{error, info, warn};
+
+use super::archive::Archive;
+use super::feeds::feed;
+use super::told::{CollectorPlan, CollectorStatus, FeedState, FeedStatus, Order, Told};
+use crate::cli::WorkerArgs;
+use crate::cluster::exit::Exit;
+use crate::cluster::signals::stop_flag;
+use crate::fail::Failure;
+use crate::job::{random_bytes, runtime};
+use crate::telemetry;
+
+/// How long a frame waits for others before it is made durable.
+const COMMIT_EVERY: Duration = Duration::from_millis(20);
+/// So much is made durable without waiting.
+const COMMIT_BYTES: usize = 1 << 20;
+/// How often time is noted in a journal that gets nothing else.
+const TICK_EVERY: Duration = Duration::from_secs(1);
+/// How often the supervisor is told.
+const STATUS_EVERY: Duration = Duration::from_millis(500);
+/// How long a full disk is left alone.
+const FULL_PAUSE: Duration = Duration::from_secs(1);
+/// Events of one feed, and of all, that wait.
+const EVENTS_WAITING_MAX: usize = 4;
+/// How long the lock of another collector is waited for, and how often it is looked at.
+const LOCKED_MAX: Duration = Duration::from_secs(8);
+const LOCKED_PAUSE: Duration = Duration::from_millis(50);
+/// How long feeds have to say their last words.
+const CLOSE_MAX: Duration = Duration::from_secs(4);
+
+/// Runs until told to drain, or until the supervisor is gone.
+pub fn collect(args: &WorkerArgs) -> Result<Exit, Failure> {
+    let text = std::fs::read(&args.plan).with_context(|| format!("reading {}", args.plan.display()))?;
+    let plan: CollectorPlan = serde_json::from_slice(&text).context("reading the plan")?;
+    telemetry::start(plan.log_level, plan.log_format);
+    // A service manager signals every process of the job, but the supervisor says when to end.
+    drop(stop_flag()?);
+    let runtime = runtime()?;
+    let options = Options { segment_bytes: plan.journal.segment_mb << 20 };
+    let (journal, recovery) = open_journal(&plan.journal.dir, options)?;
+    if recovery.truncated_bytes > 0 || recovery.lost_bytes > 0 {
+        let (cut, lost) = (recovery.truncated_bytes, recovery.lost_bytes);
+        warn!(cut_bytes = cut, lost_bytes = lost, "the journal ended with a batch that was not whole");
+    }
+    let archive =
+        plan.journal.keep.as_deref().map(|url| Archive::open(url, journal.id().to_string(), runtime.handle()));
+    let archive = archive.transpose()?;
+    let (orders_in, orders) = mpsc::unbounded_channel();
+    thread::Builder::new().name("orders".to_owned()).spawn(move || read_orders(&orders_in))?;
+
+    let feeds = plan.feeds.iter().map(feed).collect::<Result<Vec<_>, _>>().map_err(Failure::usage)?;
+    tell(&Told::Ready(journal.id().to_string()));
+    let mut writer = Writer::new(journal, plan.feeds.iter().map(|feed| feed.name.clone()), archive);
+    writer.journal_bytes_max = plan.journal.mb_max << 20;
+    runtime.block_on(writer.run(feeds, &recovery.last_ms, orders))?;
+    Ok(Exit::Done)
+}
+
+/// Waits for the collector of a job that was killed: it is closing its feeds.
+fn open_journal(dir: &Path, options: Options) -> Result<(Journal, Recovery)> {
+    let until = Instant::now() + LOCKED_MAX;
+    loop {
+        match Journal::open(dir, options, random_bytes()?) {
+            Err(JournalError::Locked { .. }) if Instant::now() < until => thread::sleep(LOCKED_PAUSE),
+            opened => return Ok(opened?),
+        }
+    }
+}
+
+fn read_orders(orders: &mpsc::UnboundedSender<Order>) {
+    for line in std::io::stdin().lock().lines() {
+        let order = line.ok().and_then(|line| serde_json::from_str(&line).ok());
+        if order.is_some_and(|order| orders.send(order).is_err()) {
+            return;
+        }
+    }
+    // The sender goes, and with it the last reason to run.
+}
+
+/// Tells the supervisor. When it is gone, so will be this process.
+fn tell(told: &Told) {
+    if let Ok(line) = serde_json::to_string(told) {
+        let _ = writeln!(std::io::stdout(), "{line}");
+    }
+}
+
+fn now_ms() -> u64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(now.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// The one writer of the journal.
+struct Writer {
+    journal: Journal,
+    archive: Option<Archive>,
+    status: CollectorStatus,
+    journal_bytes_max: u64,
+    /// When the oldest frame that is not durable came.
+    dirty: Option<Instant>,
+    committed: Instant,
+    /// Since when the journal is full, unix ms.
+    full_since: Option<u64>,
+    /// No commit is tried before.
+    pause_until: Option<Instant>,
+}
+
+impl Writer {
+    fn new(journal: Journal, feeds: impl Iterator<Item = String>, archive: Option<Archive>) -> Self {
+        let feeds = feeds.map(|name| FeedStatus { name, ..FeedStatus::default() }).collect();
+        let status = CollectorStatus { feeds, ..CollectorStatus::default() };
+        Self {
+            journal,
+            archive,
+            status,
+            journal_bytes_max: u64::MAX,
+            dirty: None,
+            committed: Instant::now(),
+            full_since: None,
+            pause_until: None,
+        }
+    }
+
+    async fn run(
+        mut self,
+        feeds: Vec<Feed>,
+        last_ms: &BTreeMap<String, u64>,
+        mut orders: mpsc::UnboundedReceiver<Order>,
+    ) -> Result<()> {
+        let (stop_feeds, stop) = watch::channel(false);
+        let (all, mut events) = mpsc::channel(EVENTS_WAITING_MAX);
+        for (index, feed) in feeds.into_iter().enumerate() {
+            let (out, mut said) = mpsc::channel(EVENTS_WAITING_MAX);
+            let last = last_ms.get(&self.status.feeds[index].name).and_then(|ms| i64::try_from(*ms).ok());
+            tokio::spawn(feed.run(out, stop.clone(), last));
+            let all = all.clone();
+            tokio::spawn(async move {
+                while let Some(event) = said.recv().await {
+                    if all.send((index, event)).await.is_err() {
+                        return;
+                    }
+                }
+            });
+        }
+        drop(all);
+        let mut told = Instant::now();
+        loop {
+            let (accepts, wake) = (self.accepts(), self.wake());
+            tokio::select! {
+                event = events.recv(), if accepts => match event {
+                    Some((index, event)) => self.take(index, event)?,
+                    None => break,
+                },
+                order = orders.recv() => match order {
+                    Some(Order::Release(segment)) => self.release(segment)?,
+                    Some(Order::Drain) | None => break,
+                },
+                released = Archive::done(&mut self.archive) => self.remove(released)?,
+                () = sleep_until(wake.into()) => {}
+            }
+            self.tend()?;
+            if told.elapsed() >= STATUS_EVERY {
+                told = Instant::now();
+                self.tell_status();
+            }
+        }
+        info!("the feeds are closed");
+        stop_feeds.send_replace(true);
+        // What the feeds have in hand, and the gaps they end with. A journal that is full takes no more.
+        let last_words = async {
+            while let Some((index, event)) = events.recv().await {
+                self.take(index, event)?;
+            }
+            Ok::<_, JournalError>(())
+        };
+        if let Ok(taken) = timeout(CLOSE_MAX, last_words).await {
+            taken?;
+        }
+        self.journal.tick(now_ms())?;
+        self.journal.commit()?;
+        self.tell_status();
+        Ok(())
+    }
+
+    /// Whether more may come: there is room for it in memory and on disk.
+    fn accepts(&self) -> bool {
+        self.full_since.is_none() && self.pause_until.is_none() && self.journal.pending_bytes() < 4 * COMMIT_BYTES
+    }
+
+    /// When there is something to do, if nothing comes.
+    fn wake(&self) -> Instant {
+        let commit = self.dirty.map(|since| since + COMMIT_EVERY);
+        let next = commit.unwrap_or(self.committed + TICK_EVERY);
+        let status = Instant::now() + STATUS_EVERY;
+        self.pause_until.unwrap_or(next).min(status)
+    }
+
+    fn take(&mut self, index: usize, event: Event) -> Result<(), JournalError> {
+        let feed = &mut self.status.feeds[index];
+        match event {
+            Event::Frames(frames) => {
+                self.dirty.get_or_insert_with(Instant::now);
+                for frame in frames {
+                    let at_ms = u64::try_from(frame.at_ms).unwrap_or_default();
+                    feed.frames += 1;
+                    feed.bytes += frame.bytes.len() as u64;
+                    feed.last_ms = Some(at_ms);
+                    self.journal.append(&feed.name, at_ms, &frame.bytes)?;
+                }
+            }
+            Event::Gap(gap) => {
+                feed.gaps += 1;
+                let gap = Gap {
+                    feed: feed.name.clone(),
+                    from_ms: gap.from_ms.and_then(|ms| u64::try_from(ms).ok()),
+                    to_ms: u64::try_from(gap.to_ms).unwrap_or_default(),
+                    reason: gap.reason.as_str().to_owned(),
+                    detail: gap.detail,
+                };
+                self.dirty.get_or_insert_with(Instant::now);
+                self.journal.gap(now_ms(), gap)?;
+            }
+            Event::State(state) => {
+                feed.connects += u64::from(state == State::Connected);
+                feed.state = match state {
+                    State::Connecting => FeedState::Connecting,
+                    State::Connected => FeedState::Connected,
+                    State::Waiting { .. } => FeedState::Waiting,
+                };
+            }
+        }
+        Ok(())
+    }
+
+    /// Does what time has come for.
+    fn tend(&mut self) -> Result<(), JournalError> {
+        self.pause_until = self.pause_until.filter(|until| Instant::now() < *until);
+        if self.pause_until.is_some() {
+            return Ok(());
+        }
+        if self.dirty.is_none() && self.committed.elapsed() >= TICK_EVERY {
+            self.journal.tick(now_ms())?;
+            return self.commit();
+        }
+        let due = self.dirty.is_some_and(|since| since.elapsed() >= COMMIT_EVERY);
+        if due || self.journal.pending_bytes() >= COMMIT_BYTES {
+            self.commit()?;
+        }
+        self.watch_size()
+    }
+
+    fn commit(&mut self) -> Result<(), JournalError> {
+        let started = Instant::now();
+        match self.journal.commit() {
+            Ok(()) => {
+                self.status.commits += 1;
+                self.status.commit_seconds += started.elapsed().as_secs_f64();
+                (self.dirty, self.committed) = (None, Instant::now());
+                if self.status.error.take().is_some() {
+                    info!("the journal can be written again");
+                }
+                Ok(())
+            }
+            Err(error) if error.retry() => {
+                self.pause_until = Some(Instant::now() + FULL_PAUSE);
+                if self.status.error.is_none() {
+                    error!(%error, "the journal cannot be written; the feeds wait until there is room");
+                }
+                self.status.error = Some(error.to_string());
+                Ok(())
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// A journal of its greatest size takes nothing until something is published, and says so in itself.
+    fn watch_size(&mut self) -> Result<(), JournalError> {
+        let full = self.journal.bytes() >= self.journal_bytes_max;
+        match self.full_since {
+            None if full => {
+                self.full_since = Some(now_ms());
+                error!(
+                    bytes = self.journal.bytes(),
+                    "the journal is full; the feeds wait until something is published"
+                );
+            }
+            Some(from_ms) if !full => {
+                self.full_since = None;
+                let to_ms = now_ms();
+                info!(seconds = to_ms.saturating_sub(from_ms) / 1_000, "the journal has room again");
+                for feed in &mut self.status.feeds {
+                    feed.gaps += 1;
+                    let (feed, from_ms) = (feed.name.clone(), Some(from_ms));
+                    let (reason, detail) = ("journal_full".to_owned(), "the feed was not read".to_owned());
+                    self.journal.gap(to_ms, Gap { feed, from_ms, to_ms, reason, detail })?;
+                }
+                self.dirty.get_or_insert_with(Instant::now);
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// Segments before this one are needed no more.
+    fn release(&mut self, segment: u32) -> Result<(), JournalError> {
+        match &mut self.archive {
+            Some(archive) => archive.keep(self.journal.releasable(segment)),
+            None => drop(self.journal.release(segment)?),
+        }
+        Ok(())
+    }
+
+    fn remove(&mut self, (segment, _): (u32, PathBuf)) -> Result<(), JournalError> {
+        self.journal.remove(segment)
+    }
+
+    fn tell_status(&mut self) {
+        self.status.journal_bytes = self.journal.bytes();
+        self.status.pending_bytes = self.journal.pending_bytes() as u64;
+        self.status.full = self.full_since.is_some();
+        tell(&Told::Status(self.status.clone()));
+    }
+}
+
+/// The absolute form of a journal's folder, which every process is given.
+pub fn absolute(dir: &Path) -> Result<PathBuf> {
+    std::path::absolute(dir).with_context(|| format!("journal.dir: {}", dir.display()))
+}

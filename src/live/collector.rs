@@ -1,0 +1,202 @@
+//! The supervisor's side of the collector process: starts it, starts it again when it dies, and passes on what it says.
+
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
+use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use thiserror::Error;
+use tracing::{debug, info, warn};
+
+use super::told::{Order, Told};
+use super::view::View;
+use crate::cluster::exit::Exit;
+
+/// Before the collector is started again; doubled each time, up to the longest.
+const PAUSE_FIRST: Duration = Duration::from_millis(200);
+const PAUSE_LONGEST: Duration = Duration::from_secs(10);
+/// A collector that ran for so long begins with the shortest pause again.
+const GOOD_RUN: Duration = Duration::from_secs(30);
+/// How long it has to close its feeds.
+const DRAIN_MAX: Duration = Duration::from_secs(8);
+
+#[derive(Debug, Error)]
+#[error("the collector process ended with {status} before it had opened the journal")]
+pub struct NeverReady {
+    status: ExitStatus,
+}
+
+impl NeverReady {
+    /// What the command line ends with. The collector has printed why, if it ended by itself.
+    pub fn exit(&self) -> Exit {
+        self.status.code().and_then(Exit::from_code).unwrap_or(Exit::Failed)
+    }
+
+    pub fn is_reported(&self) -> bool {
+        self.status.code().is_some()
+    }
+}
+
+/// A collector process and its successors. Dropping it ends them at once.
+pub struct Collector {
+    shared: Arc<Shared>,
+    thread: Option<JoinHandle<()>>,
+}
+
+struct Shared {
+    plan: PathBuf,
+    view: Arc<View>,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    child: Option<Child>,
+    stdin: Option<ChildStdin>,
+    /// It is to end, and not to be started again.
+    ending: bool,
+    /// The newest release, for a successor.
+    released: u32,
+}
+
+impl Collector {
+    /// Starts it, and waits until its journal is open. Gives the journal's id.
+    pub fn start(plan: PathBuf, view: Arc<View>) -> Result<(Self, String)> {
+        let shared = Arc::new(Shared { plan, view, state: Mutex::default() });
+        let (ready, readiness) = channel();
+        let run = shared.clone();
+        let thread = thread::Builder::new().name("collector".to_owned()).spawn(move || run.keep_running(&ready))?;
+        let collector = Self { shared, thread: Some(thread) };
+        let journal = wait_ready(&readiness)?;
+        Ok((collector, journal))
+    }
+
+    /// Segments before this one are published.
+    pub fn release(&self, segment: u32) {
+        let mut state = self.shared.lock();
+        state.released = state.released.max(segment);
+        state.say(Order::Release(segment));
+    }
+
+    /// Has it close its feeds and make durable what came, and waits until it has ended.
+    pub fn drain(mut self) {
+        {
+            let mut state = self.shared.lock();
+            state.ending = true;
+            state.say(Order::Drain);
+        }
+        let until = Instant::now() + DRAIN_MAX;
+        let thread = self.thread.take();
+        while thread.as_ref().is_some_and(|thread| !thread.is_finished()) && Instant::now() < until {
+            thread::sleep(Duration::from_millis(10));
+        }
+    }
+}
+
+impl Drop for Collector {
+    fn drop(&mut self) {
+        let mut state = self.shared.lock();
+        state.ending = true;
+        if let Some(child) = &mut state.child {
+            // It may have ended by itself.
+            let _ = child.kill();
+        }
+    }
+}
+
+fn wait_ready(readiness: &Receiver<Result<String>>) -> Result<String> {
+    readiness.recv().context("the collector's thread ended")?
+}
+
+impl State {
+    /// A collector that is dead shows by its exit.
+    fn say(&mut self, order: Order) {
+        if let (Some(stdin), Ok(line)) = (&mut self.stdin, serde_json::to_string(&order)) {
+            let _ = writeln!(stdin, "{line}");
+        }
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn keep_running(&self, ready: &Sender<Result<String>>) {
+        let mut pause = PAUSE_FIRST;
+        loop {
+            let started = Instant::now();
+            let ended = self.run_once(ready);
+            // Nobody waits any more after the first word.
+            if let Err(error) | Ok(Some(error)) = ended.map(|ended| ended.map(anyhow::Error::new))
+                && let Err(unsent) = ready.send(Err(error))
+                && let Err(error) = unsent.0
+            {
+                warn!(error = format!("{error:#}"), "the collector process failed");
+            }
+            if started.elapsed() >= GOOD_RUN {
+                pause = PAUSE_FIRST;
+            }
+            if self.lock().ending {
+                return;
+            }
+            let pause_ms = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX);
+            warn!(pause_ms, "the collector process ended; it is started again, and what it missed is noted as a gap");
+            self.view.collector_restarted();
+            thread::sleep(pause);
+            pause = PAUSE_LONGEST.min(pause * 2);
+        }
+    }
+
+    /// Runs one collector process to its end; the error of one that never was ready.
+    fn run_once(&self, ready: &Sender<Result<String>>) -> Result<Option<NeverReady>> {
+        let stdout = {
+            let mut state = self.lock();
+            if state.ending {
+                return Ok(None);
+            }
+            let mut child = Command::new(std::env::current_exe().context("finding this program")?)
+                .arg("collect")
+                .arg("--plan")
+                .arg(&self.plan)
+                .stdin(Stdio::piped())
+                .stdout(Stdio::piped())
+                // A terminal sends Ctrl-C to its whole foreground group.
+                .process_group(0)
+                .spawn()
+                .context("starting the collector process")?;
+            info!(pid = child.id(), "the collector process started");
+            state.stdin = child.stdin.take();
+            let stdout = child.stdout.take().context("the collector's stdout")?;
+            state.child = Some(child);
+            stdout
+        };
+        let mut was_ready = false;
+        for line in BufReader::new(stdout).lines() {
+            let Ok(line) = line else { break };
+            match serde_json::from_str(&line) {
+                Ok(Told::Ready(journal)) => {
+                    was_ready = true;
+                    // Only the first is waited for.
+                    let _ = ready.send(Ok(journal));
+                    let mut state = self.lock();
+                    let released = state.released;
+                    state.say(Order::Release(released));
+                }
+                Ok(Told::Status(status)) => self.view.set_collector(status),
+                Err(error) => debug!(%error, "the collector process said something unexpected"),
+            }
+        }
+        let mut state = self.lock();
+        state.stdin = None;
+        let Some(mut child) = state.child.take() else { return Ok(None) };
+        drop(state);
+        let status = child.wait().context("waiting for the collector process")?;
+        Ok((!was_ready).then_some(NeverReady { status }))
+    }
+}

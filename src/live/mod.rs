@@ -1,0 +1,155 @@
+//! Live: from configuration to feeds, journal and cluster, until a signal ends it.
+//!
+//! ```text
+//! supervisor ─┬─ collector process: feeds ─► journal          (killing it loses what was not durable; a gap says so)
+//!             ├─ worker processes:  journal ─► lake           (killing one loses nothing)
+//!             └─ threads:           lake ─► hot state; http   (killing the supervisor ends all; the next run goes on)
+//! ```
+
+mod archive;
+mod collect;
+mod collector;
+mod feeds;
+mod http;
+mod metrics;
+mod told;
+mod view;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use ct_dataflows::modules::Modules;
+use ct_sinks::Store;
+use ct_sinks::hot::{Applier, ApplierOptions};
+use ct_sinks::lake::Lake;
+use tracing::info;
+
+pub use collect::collect;
+pub use collector::NeverReady;
+
+use crate::cli::{RunArgs, Summary};
+use crate::cluster::exit::Exit;
+use crate::config::Config;
+use crate::fail::Failure;
+use crate::job::{Plan, Published, Source, Start, Watch, hot_told, open_hot, random_id, run_cluster, runtime};
+use crate::progress::{Status, Ticker};
+use crate::summary::{self, Account};
+use crate::telemetry;
+use collector::Collector;
+use told::CollectorPlan;
+use view::View;
+
+/// How long the end of a job waits for hot state to catch up.
+const HOT_DEADLINE: Duration = Duration::from_secs(5);
+/// How often the state of hot state is looked at.
+const HOT_LOOK_EVERY: Duration = Duration::from_millis(500);
+
+pub fn run(args: &RunArgs) -> Result<Exit, Failure> {
+    let started = Instant::now();
+    let config = Config::load(&args.common).and_then(|config| config.with_run(args)).map_err(Failure::usage)?;
+    telemetry::start(config.log.level, config.log.format);
+    // What is wrong with a feed is said before anything is touched.
+    for config in &config.feeds {
+        feeds::feed(config).map_err(Failure::usage)?;
+    }
+    let (modules, module_options) = config.modules().map_err(Failure::usage)?;
+    Modules::prepare(&modules, &module_options).map_err(Failure::usage)?;
+    let runtime = runtime()?;
+    let lake = Lake::open(Store::open(&config.lake.url, runtime.handle().clone())?);
+    let _lock = lake.lock()?;
+    let head = lake.recover()?;
+    let before = head.manifest.as_ref().map(|manifest| manifest.totals.clone()).unwrap_or_default();
+    let publish_interval = Duration::from_secs(config.lake.publish_interval_s);
+    let view = Arc::new(View::new(config.cluster.processes, publish_interval, head.sequence, before.clone()));
+    let hot_state = open_hot(&config.hot, &lake)?;
+    let http = http::serve(&config.http.addr, runtime, view.clone()).map_err(Failure::usage)?;
+    if let Some(addr) = http {
+        info!(%addr, "health and metrics are served");
+    }
+
+    let dir = collect::absolute(&config.journal.dir).map_err(Failure::usage)?;
+    let mut journal = config.journal.clone();
+    journal.dir.clone_from(&dir);
+    let plan_file = tempfile::NamedTempFile::new().context("making a file for the plan")?;
+    let collector_plan = CollectorPlan {
+        feeds: config.feeds.clone(),
+        journal,
+        log_level: config.log.level,
+        log_format: config.log.format,
+    };
+    serde_json::to_writer(&plan_file, &collector_plan).context("writing the plan")?;
+    let (collector, id) = Collector::start(plan_file.path().to_owned(), view.clone())?;
+
+    let source = Source::Journal { dir, id, publish_interval };
+    let plan = Plan {
+        job: random_id()?,
+        processes: config.cluster.processes,
+        workers: config.cluster.workers,
+        lake: config.lake.url.clone(),
+        connect: Duration::from_secs(config.cluster.connect_s),
+        keep_der: config.lake.der,
+        buffer_bytes: config.lake.buffer_mb << 20,
+        modules,
+        module_options,
+        input: source.digest(),
+        source,
+    };
+    let start = Start::after(&head, &plan.input)?;
+    info!(
+        feeds = config.feeds.len(),
+        processes = plan.processes,
+        workers = plan.workers,
+        lake = plan.lake,
+        manifest = start.newest,
+        segment = start.from.segment,
+        batch = start.from.chunk,
+        "live starts"
+    );
+
+    let applier = Arc::new(Applier::start(lake, hot_state, ApplierOptions::default()));
+    let (looked_at, shown) = (applier.clone(), view.clone());
+    let looker = Ticker::start(HOT_LOOK_EVERY, move || shown.set_hot(looked_at.report()))?;
+    let watch = Watch {
+        stall: Some(Duration::from_secs(config.cluster.stall_s)),
+        started: &|index| {
+            if index == 0 {
+                view.cluster_started();
+            }
+        },
+        status: &|index, status| view.set_worker(index, status),
+        published: &|news: Published| {
+            applier.published(news.sequence);
+            collector.release(news.segment);
+            view.set_published(news.sequence, news.totals);
+        },
+    };
+    let ended = run_cluster(&plan, &config.log, &watch);
+    drop(looker);
+    collector.drain();
+    let restarts = ended?;
+    let report = Arc::into_inner(applier).map(|applier| applier.finish(HOT_DEADLINE));
+
+    let now = view.now();
+    let status = now.workers.iter().copied().fold(Status::default(), Status::add);
+    let account = Account {
+        counts: now.totals.since(&before),
+        elapsed: started.elapsed(),
+        lake: plan.lake.clone(),
+        manifests: now.manifest.saturating_sub(start.newest),
+        totals: now.totals,
+        complete: true,
+        restarts,
+        known_keys: status.known_keys,
+        known_bytes: status.known_bytes,
+        hot: report.filter(|_| config.hot.url != "none").map(|report| hot_told(&report)),
+        ..Account::default()
+    };
+    let text = match args.summary {
+        Summary::Text => account.text(),
+        Summary::Json => format!("{}\n", account.json()),
+        Summary::None => String::new(),
+    };
+    summary::print(&text).context("writing the summary")?;
+    Ok(Exit::Done)
+}

@@ -1,0 +1,72 @@
+//! What the collector process and its supervisor tell each other: a line of JSON each.
+
+use serde::{Deserialize, Serialize};
+
+use crate::cli::{LogFormat, LogLevel};
+use crate::config::{FeedConfig, JournalConfig};
+
+/// What a collector reads from its plan file. It may hold secrets: only its owner can read the file.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct CollectorPlan {
+    pub feeds: Vec<FeedConfig>,
+    pub journal: JournalConfig,
+    pub log_level: LogLevel,
+    pub log_format: LogFormat,
+}
+
+/// From the supervisor, on stdin. Its end means that the supervisor is gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Order {
+    /// Segments before this one are published.
+    Release(u32),
+    /// Close the feeds, make durable what came, and end.
+    Drain,
+}
+
+/// From the collector, on stdout.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Told {
+    /// The journal is open; its id (hex).
+    Ready(String),
+    Status(CollectorStatus),
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct CollectorStatus {
+    pub feeds: Vec<FeedStatus>,
+    /// Of all segments on disk.
+    pub journal_bytes: u64,
+    /// Not durable so far.
+    pub pending_bytes: u64,
+    /// The journal has its greatest size: feeds are read no further.
+    pub full: bool,
+    /// Why nothing can be made durable at the moment.
+    pub error: Option<String>,
+    /// Commits of the journal, and the seconds they took in all.
+    pub commits: u64,
+    pub commit_seconds: f64,
+}
+
+/// Counters are since the collector started.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct FeedStatus {
+    pub name: String,
+    pub state: FeedState,
+    pub frames: u64,
+    pub bytes: u64,
+    /// When the last frame arrived, unix ms.
+    pub last_ms: Option<u64>,
+    pub connects: u64,
+    pub gaps: u64,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FeedState {
+    #[default]
+    Connecting,
+    Connected,
+    Waiting,
+}

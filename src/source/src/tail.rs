@@ -1,0 +1,200 @@
+//! Follows a journal for the workers of a process, while somebody else writes it.
+//!
+//! Each worker has a thread that goes through all batches and reads the bodies of its own: batch `b` of segment `s` belongs
+//! to worker `(s + b) % (processes * workers)`. Every position of the journal is one block, whatever became of the
+//! batch there, and every segment ends with a block of its own, so that positions follow each other without a hole.
+//! What is damaged or missing is told as gaps.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use crate::error::SourceError;
+use crate::inlet::{Gone, Inlet, Outlet, inlet};
+use crate::journal::{Batch, Body, Damage, Gap, JournalError, JournalReader, Kind};
+use crate::reader::Placement;
+
+/// Blocks that wait for a worker.
+const BLOCKS_WAITING_MAX: usize = 4;
+/// How often the end of the journal is looked at.
+const POLL: Duration = Duration::from_millis(5);
+/// Stands for every feed of a journal.
+pub const ALL_FEEDS: &str = "*";
+
+/// What a journal has at one position.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct JournalBlock {
+    pub segment: u32,
+    pub batch: u32,
+    /// Of `text`, in bytes from the start of the segment.
+    pub offset: u64,
+    pub feed: Arc<str>,
+    /// When it was written, unix ms.
+    pub at_ms: Option<u64>,
+    /// Lines of the segment between the block before and `text`.
+    pub lines_before: u64,
+    pub text: Vec<u8>,
+    pub gaps: Vec<Gap>,
+    /// The segment ends here.
+    pub last: bool,
+}
+
+/// News of a journal.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum News {
+    Block(JournalBlock),
+    /// No block of this worker comes before this segment and batch.
+    Reached(u32, u32),
+}
+
+/// What a worker gets of a journal; after an error nothing more comes.
+pub type JournalInlet = Inlet<Result<News, JournalError>>;
+
+/// Follows the journal in `dir` from segment and batch `from` on; gives one inlet for each local worker.
+///
+/// The threads end soon after their inlets are dropped.
+pub fn follow(dir: &Path, placement: Placement, from: (u32, u32)) -> Result<Vec<JournalInlet>, SourceError> {
+    let mut inlets = Vec::with_capacity(placement.workers);
+    for worker in 0..placement.workers {
+        let (outlet, inlet) = inlet(worker, BLOCKS_WAITING_MAX);
+        inlets.push(inlet);
+        let reader = JournalReader::open(dir, from);
+        let mut follower = Follower { placement, worker, reader, next: from, told: from, gaps: Vec::new(), outlet };
+        thread::Builder::new()
+            .name(format!("ct-tail-{worker}"))
+            .spawn(move || follower.run())
+            .map_err(|source| SourceError::Thread { source })?;
+    }
+    Ok(inlets)
+}
+
+struct Follower {
+    placement: Placement,
+    worker: usize,
+    reader: JournalReader,
+    /// Position of the next block.
+    next: (u32, u32),
+    /// What the worker knows of `next`.
+    told: (u32, u32),
+    /// To be told with the next block.
+    gaps: Vec<Gap>,
+    outlet: Outlet<Result<News, JournalError>>,
+}
+
+impl Follower {
+    fn run(&mut self) {
+        loop {
+            let step = match self.reader.next_batch() {
+                Ok(Some(batch)) => self.take(&batch),
+                Ok(None) => self.rest(),
+                Err(error) => Err(Stop::Failed(error)),
+            };
+            match step {
+                Ok(()) => {}
+                Err(Stop::Gone) => return,
+                Err(Stop::Failed(error)) => {
+                    // Whoever is gone need not know.
+                    let _ = self.outlet.send(Err(error));
+                    return;
+                }
+            }
+        }
+    }
+
+    /// There is no more for now.
+    fn rest(&mut self) -> Result<(), Stop> {
+        if self.told != self.next {
+            self.told = self.next;
+            self.outlet.send(Ok(News::Reached(self.next.0, self.next.1)))?;
+        }
+        thread::sleep(POLL);
+        Ok(())
+    }
+
+    fn take(&mut self, batch: &Batch) -> Result<(), Stop> {
+        if let Kind::Missing { from_segment, to_segment } = batch.kind {
+            let detail = format!("segments {from_segment} to {to_segment} were deleted before they were read");
+            self.gaps.push(lost(batch, "journal_missing", detail));
+            return self.pass((to_segment.saturating_add(1), 0));
+        }
+        if let Kind::Damaged { damage, .. } = &batch.kind {
+            self.gaps.push(lost(batch, "journal_damaged", told(damage)));
+            return if batch.segment > self.next.0 { self.pass((batch.segment, 0)) } else { Ok(()) };
+        }
+        self.pass((batch.segment, batch.batch))?;
+        let own = self.owns(self.next);
+        let mut block = JournalBlock { offset: batch.offset, at_ms: batch.at_ms(), lines_before: 1, ..self.block() };
+        match &batch.kind {
+            Kind::Frames { feed, .. } if own => {
+                block.feed = Arc::clone(feed);
+                match self.reader.body(batch).map_err(Stop::Failed)? {
+                    Body::Whole(text) => block.text = text,
+                    Body::Damaged(damage) => {
+                        block
+                            .gaps
+                            .push(Gap { feed: feed.to_string(), ..lost(batch, "journal_damaged", told(&damage)) });
+                    }
+                }
+            }
+            Kind::Gap { gap, .. } => block.gaps.push(gap.clone()),
+            _ => {}
+        }
+        self.next.1 += 1;
+        self.send(block)
+    }
+
+    /// Goes on to `position`, by a block for each place in between.
+    fn pass(&mut self, position: (u32, u32)) -> Result<(), Stop> {
+        while self.next < position {
+            let last = self.next.0 < position.0;
+            let block = JournalBlock { last, ..self.block() };
+            self.next = if last { (self.next.0 + 1, 0) } else { (self.next.0, self.next.1 + 1) };
+            self.send(block)?;
+        }
+        Ok(())
+    }
+
+    /// An empty one at the next position.
+    fn block(&mut self) -> JournalBlock {
+        let (segment, batch) = self.next;
+        JournalBlock { segment, batch, gaps: std::mem::take(&mut self.gaps), ..JournalBlock::default() }
+    }
+
+    fn owns(&self, (segment, batch): (u32, u32)) -> bool {
+        self.placement.local_owner(segment, batch) == Some(self.worker)
+    }
+
+    fn send(&mut self, block: JournalBlock) -> Result<(), Stop> {
+        if self.owns((block.segment, block.batch)) {
+            self.told = (block.segment, block.batch + 1);
+            self.outlet.send(Ok(News::Block(block)))?;
+        }
+        Ok(())
+    }
+}
+
+enum Stop {
+    /// The worker is.
+    Gone,
+    Failed(JournalError),
+}
+
+impl From<Gone> for Stop {
+    fn from(_: Gone) -> Self {
+        Stop::Gone
+    }
+}
+
+/// A gap of all feeds at the time of `batch`.
+fn lost(batch: &Batch, reason: &str, detail: String) -> Gap {
+    let to_ms = batch.at_ms().unwrap_or_default();
+    Gap { feed: ALL_FEEDS.to_owned(), from_ms: None, to_ms, reason: reason.to_owned(), detail }
+}
+
+fn told(damage: &Damage) -> String {
+    match damage.lines {
+        Some(lines) => format!("{} bytes with {lines} messages: {}", damage.bytes, damage.why),
+        None => format!("{} bytes: {}", damage.bytes, damage.why),
+    }
+}
