@@ -1,11 +1,13 @@
 //! The configuration: one TOML file, `${NAME}` for environment variables, flags on top, one checked value.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use ct_dataflows::modules::{MODULES, file_option};
-use ct_sinks::hot;
+use ct_sinks::hot::{self, HotOptions};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -103,7 +105,7 @@ pub struct LakeConfig {
     pub publish_interval_s: u64,
 }
 
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct HotConfig {
     pub url: String,
@@ -170,6 +172,25 @@ impl Default for HotConfig {
     fn default() -> Self {
         let url = "embedded".to_owned();
         Self { url, prefix: "ct:".to_owned(), ttl_s: 3_600, per_domain: 128, findings_max: 10_000, timeout_ms: 1_000 }
+    }
+}
+
+impl HotConfig {
+    pub fn options(&self) -> HotOptions {
+        HotOptions {
+            prefix: self.prefix.clone(),
+            ttl_seconds: self.ttl_s,
+            per_domain: self.per_domain,
+            findings_max: self.findings_max,
+            timeout: Duration::from_millis(self.timeout_ms),
+        }
+    }
+}
+
+/// Without what the URL may hold of secrets.
+impl fmt::Debug for HotConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HotConfig").field("url", &hot::redacted(&self.url)).finish_non_exhaustive()
     }
 }
 

@@ -25,7 +25,7 @@ use crate::operators::cut::{CutRule, CutStart};
 use crate::operators::read::Brake;
 use crate::operators::stage::CutsWaiting;
 use crate::operators::{cut, decode, dedup, entries, examine, known, once, peek, publish, read, settle, stage, tally};
-use crate::ports::{Blocks, KnownRows, Publish, Stage};
+use crate::ports::{Blocks, KnownRows, Publish, Show, Stage};
 
 /// What shapes a job's results.
 #[derive(Clone)]
@@ -47,6 +47,7 @@ pub struct Ports<B, K, S, P> {
     pub known: K,
     pub stage: S,
     pub publish: P,
+    pub show: Show,
 }
 
 /// Builds the graph on one worker. The probe passes an epoch when it is published.
@@ -82,7 +83,7 @@ where
     let decoded = decode::decode(settled, keep_der);
     let (rows, candidates) = examine::examine(decoded, modules);
     let late = once::once(candidates, known.findings, meter.clone());
-    let (rows, weights) = tally::tally(rows.concat(late));
+    let (rows, weights) = tally::tally(rows.concat(late), ports.show);
     let cuts = cut::cut(weights.probe_with(&settled_probe), rule, start).broadcast();
     let staged = stage::stage(rows, cuts.clone(), ports.stage, waiting);
     publish::publish(cuts, staged, ports.publish).probe_with(&published_probe);

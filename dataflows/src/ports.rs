@@ -34,6 +34,10 @@ pub trait Blocks {
     fn poll(&mut self) -> Poll<Input>;
 }
 
+/// Sees rows as soon as they are made, long before they are published, and possibly again after a restart. Must not
+/// wait.
+pub type Show = Box<dyn FnMut(&Rows) + Send>;
+
 /// A worker's share of what the lake knows, in any order.
 pub trait KnownRows {
     fn wake_by(&mut self, waker: SyncActivator);

@@ -14,7 +14,7 @@ use anyhow::{Context, Result, anyhow};
 use ct_dataflows::modules::Modules;
 use ct_model::id;
 use ct_sinks::Store;
-use ct_sinks::hot::{self, Applier, ApplierOptions, HotOptions, HotReport};
+use ct_sinks::hot::{self, Applier, ApplierOptions, HotReport};
 use ct_sinks::lake::Lake;
 use tokio::runtime::Runtime;
 use tracing::info;
@@ -61,6 +61,7 @@ pub fn replay(args: &ReplayArgs) -> Result<Exit, Failure> {
         module_options,
         input: source.digest(),
         source,
+        announce: None,
     };
     // One process of a cluster on several hosts leads: it owns the lake and speaks for the job.
     let leads = args.job.process.unwrap_or(0) == 0;
@@ -166,14 +167,7 @@ pub fn runtime() -> Result<&'static Runtime> {
 
 /// Hot state as configured, if any.
 pub fn open_hot(config: &HotConfig, lake: &Lake) -> Result<Option<Box<dyn hot::HotState>>> {
-    let options = HotOptions {
-        prefix: config.prefix.clone(),
-        ttl_seconds: config.ttl_s,
-        per_domain: config.per_domain,
-        findings_max: config.findings_max,
-        timeout: Duration::from_millis(config.timeout_ms),
-    };
-    Ok(hot::open(&config.url, lake, options)?)
+    Ok(hot::open(&config.url, lake, config.options())?)
 }
 
 /// Process `index` of a cluster on several hosts, as its peers must know it.

@@ -16,6 +16,8 @@ use ct_source::Segment;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use crate::config::HotConfig;
+
 /// Messages after which a cut is made even if few rows gathered.
 const CUT_MESSAGES: u64 = 4_000_000;
 /// Epochs that a worker may have read and not settled: one in each hand and one in between.
@@ -39,6 +41,8 @@ pub struct Plan {
     pub modules: Vec<String>,
     pub module_options: BTreeMap<String, Map<String, Value>>,
     pub source: Source,
+    /// Where rows are shown before they are published.
+    pub announce: Option<HotConfig>,
     /// Digest (hex) of what identifies the source.
     pub input: String,
 }
@@ -59,6 +63,11 @@ pub enum Source {
 }
 
 impl Source {
+    /// Nobody waits for the end of it.
+    pub fn is_live(&self) -> bool {
+        matches!(self, Self::Journal { .. })
+    }
+
     /// Digest (hex): the same feed and the same bytes in the same order have the same, and a journal keeps its own.
     pub fn digest(&self) -> String {
         let mut parts: Vec<Vec<u8>> = Vec::new();

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
 use std::thread;
+use std::time::Duration;
 
 use ct_dataflows::Position;
 use ct_dataflows::ports::{Blocks, Input, KnownRows, Poll, Publish, Stage};
@@ -15,6 +16,7 @@ use ct_sinks::{FileEntry, Manifest, ResumePoint, SinkError, manifest};
 use ct_source::{ChunkReceiver, JournalBlock, JournalInlet, News, Step};
 use serde::{Deserialize, Serialize};
 use timely::scheduling::SyncActivator;
+use tracing::{error, info};
 
 use super::courier::Courier;
 use super::plan::{Plan, Start};
@@ -209,10 +211,10 @@ pub struct LakeStage {
 impl LakeStage {
     /// `part` tells the files of this worker from those of others.
     pub fn start(lake: Lake, plan: &Plan, part: u32) -> std::io::Result<Self> {
-        let job = plan.job.clone();
-        let writer = Courier::start("stage", move |(sequence, files)| match lake.stage(&job, sequence, part, files) {
-            Ok(entries) => (sequence, entries),
-            Err(error) => fatal(&anyhow::Error::new(error).context("writing to the lake")),
+        let (job, patient) = (plan.job.clone(), plan.source.is_live());
+        let writer = Courier::start("stage", move |(sequence, files): (u64, Vec<EncodedFile>)| {
+            let entries = insist("writing to the lake", patient, || lake.stage(&job, sequence, part, files.clone()));
+            (sequence, entries)
         })?;
         Ok(Self { options: EncodeOptions { der: plan.keep_der }, writer })
     }
@@ -259,12 +261,14 @@ impl LakePublish {
         start: Start,
         published: impl Fn(Published) + Send + 'static,
     ) -> std::io::Result<Self> {
+        let patient = plan.source.is_live();
         let mut chain = Chain { job: plan.job.clone(), input: plan.input.clone(), held: start, lake };
         let courier = Courier::start("publish", move |(cut, files): (Cut, Vec<FileEntry>)| {
             let (sequence, segment) = (cut.sequence, cut.next.segment);
-            if let Err(error) = chain.append(cut, files) {
-                fatal(&anyhow::Error::new(error).context("publishing"));
-            }
+            let manifest = chain.manifest(cut, files);
+            let head = insist("committing to the lake", patient, || chain.lake.commit(&manifest));
+            chain.held.newest_sha256 = head.sha256;
+            insist("publishing", patient, || chain.lake.publish(&manifest));
             published(Published { sequence, segment, totals: chain.held.totals.clone() });
             sequence
         })?;
@@ -296,13 +300,14 @@ struct Chain {
 }
 
 impl Chain {
-    fn append(&mut self, cut: Cut, mut files: Vec<FileEntry>) -> Result<(), SinkError> {
+    /// The next manifest.
+    fn manifest(&mut self, cut: Cut, mut files: Vec<FileEntry>) -> Manifest {
         files.sort_by(|a, b| (a.table, &a.path).cmp(&(b.table, &b.path)));
         let held = &mut self.held;
         held.totals += &cut.counts;
         held.newest_seen = held.newest_seen.max(cut.newest_seen);
         held.unreadable.extend(cut.broken);
-        let manifest = Manifest {
+        Manifest {
             format: manifest::FORMAT,
             sequence: cut.sequence,
             previous: held.newest_sha256.clone(),
@@ -320,8 +325,34 @@ impl Chain {
             totals: held.totals.clone(),
             newest_seen: held.newest_seen,
             files,
-        };
-        held.newest_sha256 = self.lake.commit(&manifest)?.sha256;
-        self.lake.publish(&manifest)
+        }
+    }
+}
+
+/// Does what must be done on a store, or ends the process. A live job has patience with a store that is away or full:
+/// its input waits in the journal.
+fn insist<T>(what: &'static str, patient: bool, mut act: impl FnMut() -> Result<T, SinkError>) -> T {
+    const PAUSE_FIRST: Duration = Duration::from_millis(200);
+    const PAUSE_LONGEST: Duration = Duration::from_secs(5);
+    let (mut pause, mut failures) = (PAUSE_FIRST, 0_u64);
+    loop {
+        match act() {
+            Ok(done) => {
+                if failures > 0 {
+                    info!(failures, "{what} succeeds again");
+                }
+                return done;
+            }
+            Err(error) if patient && error.retry() => {
+                failures += 1;
+                if failures == 1 {
+                    let error = format!("{:#}", anyhow::Error::new(error));
+                    error!(error, "{what} fails; it is tried again until it succeeds");
+                }
+                thread::sleep(pause);
+                pause = PAUSE_LONGEST.min(pause * 2);
+            }
+            Err(error) => fatal(&anyhow::Error::new(error).context(what)),
+        }
     }
 }

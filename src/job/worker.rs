@@ -6,7 +6,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use ct_dataflows::graph::{Ports, build};
+use ct_dataflows::ports::Show;
 use ct_dataflows::{Epoch, Meter};
+use ct_sinks::hot::Announcer;
 use ct_sinks::lake::Lake;
 use ct_source::{Options, Placement, Progress, SourceError};
 use tokio::runtime::Handle;
@@ -71,6 +73,10 @@ pub fn run(
     let settings = plan.settings(&start)?;
     let peers = plan.processes * plan.workers;
     let placement = Placement { process: index, processes: plan.processes, workers: plan.workers };
+    let announcer = match &plan.announce {
+        Some(hot) => Announcer::start(&hot.url, hot.options())?,
+        None => None,
+    };
     let blocks = blocks(plan, placement, &start, shared, runtime).context("starting the readers")?;
 
     let mut ports: Vec<Option<WorkerPorts>> = Vec::new();
@@ -83,6 +89,7 @@ pub fn run(
                 known: LakeKnown::start(lake.clone(), worker, peers)?,
                 stage: LakeStage::start(lake.clone(), plan, part)?,
                 publish: LakePublish::start(lake.clone(), plan, start.clone(), published.clone())?,
+                show: show(announcer.clone()),
             })
         };
         ports.push(Some(ports_of_worker().context("starting threads")?));
@@ -100,6 +107,13 @@ pub fn run(
         }
     })?;
     Ok(())
+}
+
+fn show(announcer: Option<Announcer>) -> Show {
+    match announcer {
+        Some(announcer) => Box::new(move |rows| announcer.announce(&rows.certificates, &rows.findings)),
+        None => Box::new(|_| {}),
+    }
 }
 
 /// The input of each local worker.

@@ -94,6 +94,7 @@ pub fn run(args: &RunArgs) -> Result<Exit, Failure> {
         module_options,
         input: source.digest(),
         source,
+        announce: Some(config.hot.clone()),
     };
     let start = Start::after(&head, &plan.input)?;
     info!(

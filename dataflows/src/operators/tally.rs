@@ -10,9 +10,14 @@ use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 use timely::progress::operate::FrontierInterest;
 
 use crate::epoch::Epoch;
+use crate::ports::Show;
 use crate::records::{EpochRows, Weight};
 
-pub fn tally<'s>(rows: StreamVec<'s, Epoch, EpochRows>) -> (StreamVec<'s, Epoch, Rows>, StreamVec<'s, Epoch, Weight>) {
+/// `show` sees the rows of each epoch on the way.
+pub fn tally<'s>(
+    rows: StreamVec<'s, Epoch, EpochRows>,
+    mut show: Show,
+) -> (StreamVec<'s, Epoch, Rows>, StreamVec<'s, Epoch, Weight>) {
     let mut builder = OperatorBuilder::new("tally".to_owned(), rows.scope());
     let mut input = builder.new_input(rows, Pipeline);
     builder.set_notify_for(0, FrontierInterest::Never);
@@ -25,6 +30,7 @@ pub fn tally<'s>(rows: StreamVec<'s, Epoch, EpochRows>) -> (StreamVec<'s, Epoch,
             input.for_each_stamp(|capability, data| {
                 let (mut rows, mut weights) = (rows.session(&capability), weights.session(&capability));
                 for epoch in data.flat_map(|list| list.drain(..)) {
+                    show(&epoch.rows);
                     weights.give(weigh(&epoch));
                     rows.give(epoch.rows);
                 }

@@ -74,6 +74,7 @@ impl<'a> Job<'a> {
                 known: MemoryKnown::new(&known, seed),
                 stage: MemoryStage::new(worker, lake.clone()),
                 publish: MemoryPublish::new(lake.clone()),
+                show: Box::new(|_| {}),
             })
         });
         let ports = Mutex::new(ports.collect::<Vec<_>>());

@@ -9,6 +9,7 @@
 //! certificate is in hot state while `seen + ttl > horizon`, in whole milliseconds. Replaying an archive thus leaves the
 //! last hour of the archive.
 
+mod announcer;
 mod applier;
 mod embedded;
 mod horizon;
@@ -27,6 +28,7 @@ use crate::error::SinkError;
 use crate::lake::Lake;
 use crate::manifest::{FileEntry, Manifest};
 
+pub use announcer::{Announced, Announcer};
 pub use applier::{Applier, ApplierOptions, HotReport, rebuild};
 pub use row::{HotRow, json_of};
 pub use stats::{Counters, Stats};

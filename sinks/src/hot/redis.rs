@@ -5,6 +5,7 @@
 //! | `ct:cert:<sha256>` | hash | the certificate; lives `seen + ttl - horizon` of server time from its writing |
 //! | `ct:domain:<registered domain>` | sorted set | fingerprints by `seen` (ms), newest `per_domain`; lives `ttl` after a write |
 //! | `ct:findings` | stream | ids `<sequence>-<rank>`, newest `findings_max` |
+//! | `ct:findings:new` | stream | findings of a live job as they are made, before they are published; about as many |
 //! | `ct:stats:<name>` | hash | absolute counters |
 //! | `ct:state` | hash | what is applied |
 //!
@@ -207,11 +208,16 @@ impl Redis {
         Ok(claims.iter().zip(&kinds).filter(|(_, kind)| proven(kind)).map(|(sha256, _)| *sha256).collect())
     }
 
-    fn apply_certificates(&mut self, path: &str, rows: &arrow_array::RecordBatch) -> Result<(), SinkError> {
+    /// Without a horizon nothing has expired.
+    pub(crate) fn apply_certificates(
+        &mut self,
+        path: &str,
+        rows: &arrow_array::RecordBatch,
+        horizon: Option<i64>,
+    ) -> Result<(), SinkError> {
         const ACTION: &str = "writing certificates";
-        let applying = self.applying.as_ref().expect("begin comes before apply");
-        let horizon_ms = applying.horizon_ms.unwrap_or(i64::MIN);
-        let expired_ms = self.options.expired_ms(applying.horizon_ms);
+        let horizon_ms = horizon.unwrap_or(i64::MIN);
+        let expired_ms = self.options.expired_ms(horizon);
         let ttl_ms = self.options.ttl_ms();
         let keys = CertificateKeys::of(rows);
         let cells = Cells::of(rows, path)?;
@@ -324,6 +330,26 @@ impl Redis {
         Ok(())
     }
 
+    /// Adds findings to the stream of those that may not be published so far, under ids of the server.
+    pub(crate) fn announce_findings(&mut self, rows: &arrow_array::RecordBatch) -> Result<(), SinkError> {
+        const ACTION: &str = "announcing findings";
+        let key = self.key("findings:new");
+        let findings_max = self.options.findings_max.to_string();
+        let cells = Cells::of(rows, "an announcement")?;
+        let (mut batch, mut scratch) = (Batch::default(), String::new());
+        for row in 0..rows.num_rows() {
+            let mut xadd = command("XADD", &[&key, "MAXLEN", "~", &findings_max, "*"]);
+            cells.for_each(row, &mut scratch, |name, text| _ = xadd.arg(name).arg(text));
+            let size = xadd.args_iter().map(|arg| arg_bytes(&arg)).sum();
+            if batch.is_full_for(1, size) {
+                self.write(ACTION, &mut batch)?;
+            }
+            batch.push(xadd);
+        }
+        self.write(ACTION, &mut batch)?;
+        Ok(())
+    }
+
     /// Removes what the horizon passed faster than the server's clock did.
     fn apply_passed(&mut self, before_ms: i64, rows: &arrow_array::RecordBatch) -> Result<(), SinkError> {
         const ACTION: &str = "removing expired certificates";
@@ -413,7 +439,10 @@ impl HotState for Redis {
 
     fn apply(&mut self, piece: Piece<'_>) -> Result<(), SinkError> {
         match piece {
-            Piece::Certificates { file, batch } => self.apply_certificates(&file.path, batch),
+            Piece::Certificates { file, batch } => {
+                let applying = self.applying.as_ref().expect("begin comes before apply");
+                self.apply_certificates(&file.path, batch, applying.horizon_ms)
+            }
             Piece::Findings { file, first_rank, batch } => self.apply_findings(&file.path, first_rank, batch),
             Piece::Passed { before_ms, batch } => self.apply_passed(before_ms, batch),
         }

@@ -75,6 +75,25 @@ pub fn encode(rows: Rows, options: &EncodeOptions) -> Result<Vec<EncodedFile>, S
     Ok(files)
 }
 
+/// Rows as columns, in their order, without their DER.
+pub(crate) fn certificates_batch(rows: &[CertRecord]) -> RecordBatch {
+    batch_of(rows)
+}
+
+pub(crate) fn findings_batch(rows: &[Finding]) -> RecordBatch {
+    batch_of(rows)
+}
+
+fn batch_of<R: Row>(rows: &[R]) -> RecordBatch {
+    let schema = schema::of(R::TABLE, false);
+    let mut columns = R::columns(rows.len());
+    let options = EncodeOptions { der: false };
+    rows.iter().for_each(|row| row.append(&mut columns, &options));
+    let mut arrays = R::finish(columns);
+    arrays.truncate(schema.fields().len());
+    RecordBatch::try_new(schema, arrays).expect("the columns are those of the table")
+}
+
 fn encode_table<R: Row>(rows: &[R], options: &EncodeOptions, files: &mut Vec<EncodedFile>) -> Result<(), SinkError> {
     let mut days: BTreeMap<Option<Day>, Vec<usize>> = BTreeMap::new();
     for (position, row) in rows.iter().enumerate() {
