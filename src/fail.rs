@@ -67,7 +67,7 @@ pub fn report(error: &anyhow::Error) {
 }
 
 /// An error, its causes, and the way out where there is one.
-fn line_of(error: &anyhow::Error) -> String {
+pub fn line_of(error: &anyhow::Error) -> String {
     let mut text = String::new();
     for cause in error.chain() {
         let said = cause.to_string();

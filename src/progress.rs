@@ -21,6 +21,9 @@ pub struct Status {
     pub certificates: u64,
     pub known_keys: u64,
     pub known_bytes: u64,
+    /// Rows shown in hot state before they are published, and rows that could not be.
+    pub announced: u64,
+    pub unannounced: u64,
 }
 
 impl Status {
@@ -32,6 +35,8 @@ impl Status {
             certificates: self.certificates + other.certificates,
             known_keys: self.known_keys + other.known_keys,
             known_bytes: self.known_bytes + other.known_bytes,
+            announced: self.announced + other.announced,
+            unannounced: self.unannounced + other.unannounced,
         }
     }
 }

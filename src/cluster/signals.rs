@@ -4,7 +4,7 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::flag;
 
 use super::exit::Exit;
@@ -29,6 +29,13 @@ pub(crate) fn stop_flag_or_exit() -> io::Result<Arc<AtomicBool>> {
         flag::register(signal, Arc::clone(&stop))?;
     }
     Ok(stop)
+}
+
+/// A flag that SIGHUP sets; whoever sees it takes it down.
+pub(crate) fn hangup_flag() -> io::Result<Arc<AtomicBool>> {
+    let hangup = Arc::new(AtomicBool::new(false));
+    flag::register(SIGHUP, Arc::clone(&hangup))?;
+    Ok(hangup)
 }
 
 /// For a worker process: a service manager signals every process of the job, but only the supervisor can drain a

@@ -6,7 +6,7 @@
 //! * A process of one generation can never join another: it knows neither the folder nor the secret.
 //! * When [`supervise`] returns or unwinds, none of its processes runs; when this process is killed, they end by
 //!   themselves, because their stdin ends (`child`).
-//! * It does not try for ever: as many failures in a row without progress in between as the caller allows, and it
+//! * It does not try for ever, unless it is told to persist: as many failures in a row without progress in between as the caller allows, and it
 //!   gives up. It never starts again after an error that a worker has reported itself, or when another cluster owns
 //!   the lake.
 
@@ -64,6 +64,12 @@ pub(crate) struct Spec<'a> {
     pub(crate) failures_max: u32,
     /// A process that says nothing for so long is killed; they speak for as long as their workers work.
     pub(crate) stall: Option<Duration>,
+    /// What is not drained after so long is killed.
+    pub(crate) drain: Option<Duration>,
+    /// Errors that a worker has reported itself are no reason to give up: what they are about may pass.
+    pub(crate) persistent: bool,
+    /// Asked all the time; `true` when all processes are to be drained and started again with new arguments.
+    pub(crate) renew: &'a dyn Fn() -> bool,
     pub(crate) timing: Timing,
 }
 
@@ -170,11 +176,16 @@ pub(crate) fn supervise(
     let mut place = (spec.progress_mark)();
     let mut failures = 0;
     for generation in spec.generation.. {
-        let Ended { failed, draining, stopped } = Generation::start(spec, generation)?.watch(spec, on_line, stop);
+        let Ended { failed, draining, renewing, stopped } =
+            Generation::start(spec, generation)?.watch(spec, on_line, stop);
         let Some(failed @ Failed { index, cause }) = failed else {
-            return if stopped { Err(SuperviseError::Stopped) } else { Ok(()) };
+            match (stopped, draining, renewing) {
+                (true, ..) => return Err(SuperviseError::Stopped),
+                (false, false, true) => continue,
+                _ => return Ok(()),
+            }
         };
-        if let Some(error) = failed.final_error() {
+        if let Some(error) = failed.final_error(spec.persistent) {
             return Err(error);
         }
         if stopped {
@@ -240,12 +251,13 @@ impl Failed {
     }
 
     /// The error that ends the job, unless starting again can help.
-    fn final_error(self) -> Option<SuperviseError> {
+    fn final_error(self, persistent: bool) -> Option<SuperviseError> {
         let Failed { index, cause: Cause::Code(code) } = self else { return None };
         if WorkerExit::from_code(code) == Some(WorkerExit::Fenced) {
             return Some(SuperviseError::Fenced { index });
         }
-        Exit::from_code(code).map(|exit| SuperviseError::Reported { index, exit })
+        let final_exit = |exit: &Exit| !persistent || matches!(exit, Exit::Usage | Exit::Fenced);
+        Exit::from_code(code).filter(final_exit).map(|exit| SuperviseError::Reported { index, exit })
     }
 }
 
@@ -255,6 +267,8 @@ struct Ended {
     /// `None` when every process that was not killed from here ended well.
     failed: Option<Failed>,
     draining: bool,
+    /// It was drained to be followed by another one.
+    renewing: bool,
     /// A process was killed because the second signal came.
     stopped: bool,
 }
@@ -394,8 +408,8 @@ impl Generation {
     /// Waits for the end of every process.
     fn watch(mut self, spec: &Spec<'_>, on_line: &mut dyn FnMut(usize, &str), stop: &AtomicBool) -> Ended {
         let mut failures = Vec::new();
-        let mut first_failure: Option<Instant> = None;
-        let mut ended = Ended { failed: None, draining: false, stopped: false };
+        let (mut first_failure, mut drained_by): (Option<Instant>, Option<Instant>) = (None, None);
+        let mut ended = Ended { failed: None, draining: false, renewing: false, stopped: false };
         while self.workers.iter().any(|worker| worker.running) {
             self.listen(on_line);
             if stop.swap(false, Ordering::SeqCst) {
@@ -403,10 +417,19 @@ impl Generation {
                     ended.stopped |= self.kill();
                 } else {
                     info!("draining; a second signal stops at once");
-                    let drain = format!("{DRAIN}\n");
-                    self.workers.iter_mut().for_each(|worker| worker.say(drain.as_bytes()));
+                    self.drain();
                     ended.draining = true;
+                    drained_by = spec.drain.map(|drain| Instant::now() + drain);
                 }
+            }
+            if drained_by.take_if(|by| Instant::now() >= *by).is_some() {
+                warn!("draining takes too long; the processes are killed");
+                ended.stopped |= self.kill();
+            }
+            if (spec.renew)() && !ended.renewing {
+                info!("draining, to start again as the configuration now says");
+                self.drain();
+                ended.renewing = true;
             }
             for (index, worker) in self.workers.iter_mut().enumerate() {
                 failures.extend(worker.failure().map(|cause| Failed { index, cause }));
@@ -447,6 +470,11 @@ impl Generation {
             }
             wait = Duration::ZERO;
         }
+    }
+
+    fn drain(&mut self) {
+        let drain = format!("{DRAIN}\n");
+        self.workers.iter_mut().for_each(|worker| worker.say(drain.as_bytes()));
     }
 
     fn kill(&mut self) -> bool {

@@ -1,6 +1,6 @@
 //! A cluster on this host: a supervisor and its worker processes, and what they tell each other.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::io::Write;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -9,9 +9,10 @@ use anyhow::{Context, Result};
 use ct_sinks::Store;
 use ct_sinks::lake::Lake;
 use serde::{Deserialize, Serialize};
-use tracing::debug;
+use tracing::{debug, error};
 
 use super::plan::{Plan, Source, Start, random_bytes};
+use super::plan_file::PlanFile;
 use super::ports::Published;
 use super::worker::{Process, Shared, run};
 use super::{runtime, status_of};
@@ -21,13 +22,15 @@ use crate::cluster::exit::Exit;
 use crate::cluster::links::connect;
 use crate::cluster::signals::stop_flag;
 use crate::cluster::supervisor::{Spec, Timing, supervise};
-use crate::config::LogConfig;
+use crate::config::{LogConfig, ModuleOptions};
 use crate::fail::Failure;
 use crate::progress::{Status, Ticker};
 use crate::telemetry;
 
 /// Failures of a cluster at one place after which a replay is given up.
 const FAILURES_MAX: u32 = 5;
+/// How long a live job publishes after it was told to end; the rest waits in the journal.
+const DRAIN_MAX: Duration = Duration::from_secs(25);
 /// How often a worker process tells its supervisor how far it is.
 const STATUS_EVERY: Duration = Duration::from_millis(200);
 /// A process whose workers have not taken a turn for so long says nothing more.
@@ -58,13 +61,35 @@ pub struct Watch<'a> {
     pub started: &'a dyn Fn(usize),
     pub status: &'a dyn Fn(usize, Status),
     pub published: &'a dyn Fn(Published),
+    /// Asked all the time: what is new, if anything is.
+    pub renewed: &'a dyn Fn() -> Option<Renewed>,
+}
+
+/// What can change while a job runs.
+pub struct Renewed {
+    pub modules: Vec<String>,
+    pub module_options: ModuleOptions,
+    pub log_level: LogLevel,
 }
 
 /// Starts the processes of a cluster on this host, and starts them again when one dies. Gives the number of restarts.
 pub fn run_cluster(plan: &Plan, log: &LogConfig, watch: &Watch<'_>) -> Result<u64, Failure> {
-    let file = tempfile::NamedTempFile::new().context("making a file for the plan")?;
+    let file = PlanFile::new().context("making a file for the plan")?;
     let worker_plan = WorkerPlan { plan: plan.clone(), log_level: log.level, log_format: log.format };
-    serde_json::to_writer(&file, &worker_plan).context("writing the plan")?;
+    file.write(&worker_plan).context("writing the plan")?;
+    let worker_plan = RefCell::new(worker_plan);
+    let renew = || {
+        let Some(Renewed { modules, module_options, log_level }) = (watch.renewed)() else { return false };
+        let mut worker_plan = worker_plan.borrow_mut();
+        (worker_plan.plan.modules, worker_plan.plan.module_options) = (modules, module_options);
+        worker_plan.log_level = log_level;
+        // No process reads it now: each has read it when it started.
+        let written = file.write(&*worker_plan);
+        if let Err(error) = &written {
+            error!(%error, "the new plan cannot be written; the job goes on as it was");
+        }
+        written.is_ok()
+    };
     let (newest, starts) = (Cell::new(0), Cell::new(0_u64));
     let spec = Spec {
         program: std::env::current_exe().context("finding this program")?,
@@ -80,6 +105,9 @@ pub fn run_cluster(plan: &Plan, log: &LogConfig, watch: &Watch<'_>) -> Result<u6
             Source::Journal { .. } => u32::MAX,
         },
         stall: watch.stall,
+        drain: plan.source.is_live().then_some(DRAIN_MAX),
+        persistent: plan.source.is_live(),
+        renew: &renew,
         timing: Timing::default(),
     };
     let mut on_line = |index: usize, line: &str| match serde_json::from_str(line) {
@@ -118,7 +146,7 @@ pub fn work(args: &WorkerArgs) -> Result<Exit, Failure> {
     let lake = Lake::open(Store::open(&plan.lake, runtime.handle().clone())?);
     let index = orders.index;
     let head = if index == 0 { lake.recover()? } else { lake.head()? };
-    let start = Start::after(&head, &plan.input)?;
+    let start = Start::after(&lake, &head, &plan)?;
     let (member, addresses) = orders.member(plan.workers, plan.graph_digest(&start)?);
     let links = connect(member, &addresses, plan.connect)?;
     let process = Process { index, links: Some(links), lake, start, runtime: runtime.handle().clone() };

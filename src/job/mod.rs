@@ -3,10 +3,12 @@
 mod cluster;
 mod courier;
 mod plan;
+mod plan_file;
 mod ports;
 mod worker;
 
 use std::path::Path;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -30,8 +32,9 @@ use crate::fail::{self, Failure};
 use crate::progress::{Status, display};
 use crate::summary::{self, Account};
 use crate::telemetry;
-pub use cluster::{Watch, run_cluster, work};
+pub use cluster::{Renewed, Watch, run_cluster, work};
 pub use plan::{Plan, Source, Start, random_bytes, random_id};
+pub use plan_file::PlanFile;
 pub use ports::Published;
 use worker::{Process, Shared};
 
@@ -67,7 +70,7 @@ pub fn replay(args: &ReplayArgs) -> Result<Exit, Failure> {
     let leads = args.job.process.unwrap_or(0) == 0;
     let _lock = if leads { lake.lock()? } else { None };
     let head = if leads { lake.recover()? } else { lake.head()? };
-    let start = Start::after(&head, &plan.input)?;
+    let start = Start::after(&lake, &head, &plan)?;
     info!(
         processes = plan.processes,
         workers = plan.workers,
@@ -105,6 +108,7 @@ pub fn replay(args: &ReplayArgs) -> Result<Exit, Failure> {
                 started: &|_| {},
                 status: &|index, status| statuses.lock().unwrap_or_else(PoisonError::into_inner)[index] = status,
                 published: &published,
+                renewed: &|| None,
             };
             let restarts = run_cluster(&plan, &config.log, &watch)?;
             (restarts, sum(&statuses))
@@ -218,6 +222,8 @@ fn status_of(shared: &Shared) -> Status {
         certificates: reading.certificates,
         known_keys: reading.known_keys,
         known_bytes: reading.known_bytes,
+        announced: shared.announced.rows.load(Ordering::Relaxed),
+        unannounced: shared.announced.dropped.load(Ordering::Relaxed),
     }
 }
 

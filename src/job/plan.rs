@@ -11,7 +11,8 @@ use ct_dataflows::modules::Modules;
 use ct_dataflows::operators::cut::{CutRule, CutStart};
 use ct_dataflows::{Position, Settings};
 use ct_model::{Counts, id};
-use ct_sinks::lake::Head;
+use ct_sinks::ResumePoint;
+use ct_sinks::lake::{Head, Lake};
 use ct_source::Segment;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -106,10 +107,18 @@ pub struct Start {
 
 impl Start {
     /// Where to go on after `head`: behind what an unfinished job read of the same input, else from the beginning.
-    pub fn after(head: &Head, input: &str) -> Result<Self> {
+    ///
+    /// A journal is never finished, and cannot be read again from its beginning: other jobs may have come in between.
+    pub fn after(lake: &Lake, head: &Head, plan: &Plan) -> Result<Self> {
         let manifest = head.manifest.as_ref();
-        let resume = manifest.map(|manifest| &manifest.resume).filter(|at| at.input == input && !at.complete);
-        let resume = resume.cloned().unwrap_or_default();
+        let is_ours = |at: &ResumePoint| at.input == plan.input && !at.complete;
+        let mut resume = manifest.map(|manifest| manifest.resume.clone()).filter(is_ours);
+        if resume.is_none() && plan.source.is_live() {
+            for manifest in lake.manifests()? {
+                resume = Some(manifest?.resume).filter(is_ours).or(resume);
+            }
+        }
+        let resume = resume.unwrap_or_default();
         Ok(Self {
             lake: match manifest {
                 Some(manifest) => manifest.lake.clone(),

@@ -20,7 +20,7 @@ use tracing::{error, info};
 
 use super::courier::Courier;
 use super::plan::{Plan, Start};
-use crate::fail::fatal;
+use crate::fail::{fatal, line_of};
 
 /// Blocks from the reader threads.
 pub struct SegmentBlocks {
@@ -246,6 +246,9 @@ pub struct Published {
     pub segment: u32,
     /// Of the whole lake.
     pub totals: Counts,
+    /// What this manifest added.
+    pub files: u64,
+    pub file_bytes: u64,
 }
 
 /// Writes manifests and makes their files visible.
@@ -269,7 +272,10 @@ impl LakePublish {
             let head = insist("committing to the lake", patient, || chain.lake.commit(&manifest));
             chain.held.newest_sha256 = head.sha256;
             insist("publishing", patient, || chain.lake.publish(&manifest));
-            published(Published { sequence, segment, totals: chain.held.totals.clone() });
+            let files = manifest.files.len() as u64;
+            let file_bytes = manifest.files.iter().map(|file| file.bytes).sum();
+            let totals = manifest.totals;
+            published(Published { sequence, segment, totals, files, file_bytes });
             sequence
         })?;
         Ok(Self { courier })
@@ -346,7 +352,7 @@ fn insist<T>(what: &'static str, patient: bool, mut act: impl FnMut() -> Result<
             Err(error) if patient && error.retry() => {
                 failures += 1;
                 if failures == 1 {
-                    let error = format!("{:#}", anyhow::Error::new(error));
+                    let error = line_of(&anyhow::Error::new(error));
                     error!(error, "{what} fails; it is tried again until it succeeds");
                 }
                 thread::sleep(pause);

@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 use ct_dataflows::graph::{Ports, build};
 use ct_dataflows::ports::Show;
 use ct_dataflows::{Epoch, Meter};
-use ct_sinks::hot::Announcer;
+use ct_sinks::hot::{Announced, Announcer};
 use ct_sinks::lake::Lake;
 use ct_source::{Options, Placement, Progress, SourceError};
 use tokio::runtime::Handle;
@@ -26,6 +26,7 @@ pub struct Shared {
     pub meter: Arc<Meter>,
     pub progress: Arc<Progress>,
     pub beats: Arc<Beats>,
+    pub announced: Arc<Announced>,
 }
 
 /// How often a worker that has nothing to do looks up.
@@ -74,7 +75,7 @@ pub fn run(
     let peers = plan.processes * plan.workers;
     let placement = Placement { process: index, processes: plan.processes, workers: plan.workers };
     let announcer = match &plan.announce {
-        Some(hot) => Announcer::start(&hot.url, hot.options())?,
+        Some(hot) => Announcer::start(&hot.url, hot.options(), shared.announced.clone())?,
         None => None,
     };
     let blocks = blocks(plan, placement, &start, shared, runtime).context("starting the readers")?;

@@ -66,7 +66,7 @@ pub fn collect(args: &WorkerArgs) -> Result<Exit, Failure> {
     thread::Builder::new().name("orders".to_owned()).spawn(move || read_orders(&orders_in))?;
 
     let feeds = plan.feeds.iter().map(feed).collect::<Result<Vec<_>, _>>().map_err(Failure::usage)?;
-    tell(&Told::Ready(journal.id().to_string()));
+    tell(&Told::Ready { journal: journal.id().to_string(), newest: journal.newest() });
     let mut writer = Writer::new(journal, plan.feeds.iter().map(|feed| feed.name.clone()), archive);
     writer.journal_bytes_max = plan.journal.mb_max << 20;
     runtime.block_on(writer.run(feeds, &recovery.last_ms, orders))?;
@@ -169,6 +169,7 @@ impl Writer {
                 },
                 order = orders.recv() => match order {
                     Some(Order::Release(segment)) => self.release(segment)?,
+                    Some(Order::LogLevel(level)) => telemetry::set_level(level),
                     Some(Order::Drain) | None => break,
                 },
                 released = Archive::done(&mut self.archive) => self.remove(released)?,

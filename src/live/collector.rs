@@ -15,6 +15,7 @@ use tracing::{debug, info, warn};
 
 use super::told::{Order, Told};
 use super::view::View;
+use crate::cli::LogLevel;
 use crate::cluster::exit::Exit;
 
 /// Before the collector is started again; doubled each time, up to the longest.
@@ -65,8 +66,8 @@ struct State {
 }
 
 impl Collector {
-    /// Starts it, and waits until its journal is open. Gives the journal's id.
-    pub fn start(plan: PathBuf, view: Arc<View>) -> Result<(Self, String)> {
+    /// Starts it, and waits until its journal is open. Gives the journal's id and newest segment.
+    pub fn start(plan: PathBuf, view: Arc<View>) -> Result<(Self, (String, u32))> {
         let shared = Arc::new(Shared { plan, view, state: Mutex::default() });
         let (ready, readiness) = channel();
         let run = shared.clone();
@@ -81,6 +82,10 @@ impl Collector {
         let mut state = self.shared.lock();
         state.released = state.released.max(segment);
         state.say(Order::Release(segment));
+    }
+
+    pub fn set_log_level(&self, level: LogLevel) {
+        self.shared.lock().say(Order::LogLevel(level));
     }
 
     /// Has it close its feeds and make durable what came, and waits until it has ended.
@@ -109,7 +114,7 @@ impl Drop for Collector {
     }
 }
 
-fn wait_ready(readiness: &Receiver<Result<String>>) -> Result<String> {
+fn wait_ready(readiness: &Receiver<Result<(String, u32)>>) -> Result<(String, u32)> {
     readiness.recv().context("the collector's thread ended")?
 }
 
@@ -127,17 +132,21 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn keep_running(&self, ready: &Sender<Result<String>>) {
+    fn keep_running(&self, ready: &Sender<Result<(String, u32)>>) {
         let mut pause = PAUSE_FIRST;
         loop {
             let started = Instant::now();
             let ended = self.run_once(ready);
-            // Nobody waits any more after the first word.
-            if let Err(error) | Ok(Some(error)) = ended.map(|ended| ended.map(anyhow::Error::new))
-                && let Err(unsent) = ready.send(Err(error))
-                && let Err(error) = unsent.0
-            {
-                warn!(error = format!("{error:#}"), "the collector process failed");
+            self.view.collector_ended();
+            if let Err(error) | Ok(Some(error)) = ended.map(|ended| ended.map(anyhow::Error::new)) {
+                // Nobody waits any more after the first word, but for that the first one is waited for.
+                match ready.send(Err(error)) {
+                    Ok(()) => return,
+                    Err(unsent) => {
+                        let error = unsent.0.map_or_else(|error| format!("{error:#}"), |_| String::new());
+                        warn!(error, "the collector process failed");
+                    }
+                }
             }
             if started.elapsed() >= GOOD_RUN {
                 pause = PAUSE_FIRST;
@@ -154,7 +163,7 @@ impl Shared {
     }
 
     /// Runs one collector process to its end; the error of one that never was ready.
-    fn run_once(&self, ready: &Sender<Result<String>>) -> Result<Option<NeverReady>> {
+    fn run_once(&self, ready: &Sender<Result<(String, u32)>>) -> Result<Option<NeverReady>> {
         let stdout = {
             let mut state = self.lock();
             if state.ending {
@@ -180,10 +189,10 @@ impl Shared {
         for line in BufReader::new(stdout).lines() {
             let Ok(line) = line else { break };
             match serde_json::from_str(&line) {
-                Ok(Told::Ready(journal)) => {
+                Ok(Told::Ready { journal, newest }) => {
                     was_ready = true;
                     // Only the first is waited for.
-                    let _ = ready.send(Ok(journal));
+                    let _ = ready.send(Ok((journal, newest)));
                     let mut state = self.lock();
                     let released = state.released;
                     state.say(Order::Release(released));

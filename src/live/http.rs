@@ -32,11 +32,9 @@ pub fn serve(addr: &str, runtime: &Runtime, view: Arc<View>) -> Result<Option<So
     if addr == "none" {
         return Ok(None);
     }
-    let wanted: SocketAddr =
-        addr.parse().with_context(|| format!("http.addr (--http): {addr}: not HOST:PORT or none"))?;
     let listener = runtime
-        .block_on(TcpListener::bind(wanted))
-        .with_context(|| format!("http.addr (--http): listening on {wanted}; choose another one, or none"))?;
+        .block_on(TcpListener::bind(addr))
+        .with_context(|| format!("http.addr (--http): listening on {addr}; choose another HOST:PORT, or none"))?;
     let addr = listener.local_addr().context("the address of the HTTP listener")?;
     runtime.spawn(async move {
         let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));

@@ -70,6 +70,8 @@ impl Collector for Page {
         let status = now.workers.iter().copied().fold(Status::default(), Status::add);
         page.gauge("dedup_keys", "Keys that tell what is known", None, status.known_keys as f64)?;
         page.gauge("dedup_memory", "Memory of these keys", Some(&Unit::Bytes), status.known_bytes as f64)?;
+        page.counter("announced", "Rows shown in hot state before they were published", status.announced)?;
+        page.counter("announcements_dropped", "Rows that were not, and show when published", status.unannounced)?;
         page.counter("collector_restarts", "Collector processes started again", restarts.0)?;
         page.counter("cluster_restarts", "Clusters of workers started again", restarts.1)?;
 

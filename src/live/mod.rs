@@ -16,23 +16,27 @@ mod told;
 mod view;
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use anyhow::Context;
+use anyhow::{Context, Result, anyhow};
 use ct_dataflows::modules::Modules;
 use ct_sinks::Store;
 use ct_sinks::hot::{Applier, ApplierOptions};
 use ct_sinks::lake::Lake;
-use tracing::info;
+use tracing::{error, info};
 
 pub use collect::collect;
 pub use collector::NeverReady;
 
 use crate::cli::{RunArgs, Summary};
 use crate::cluster::exit::Exit;
+use crate::cluster::signals::hangup_flag;
 use crate::config::Config;
 use crate::fail::Failure;
-use crate::job::{Plan, Published, Source, Start, Watch, hot_told, open_hot, random_id, run_cluster, runtime};
+use crate::job::{
+    Plan, PlanFile, Published, Renewed, Source, Start, Watch, hot_told, open_hot, random_id, run_cluster, runtime,
+};
 use crate::progress::{Status, Ticker};
 use crate::summary::{self, Account};
 use crate::telemetry;
@@ -71,15 +75,15 @@ pub fn run(args: &RunArgs) -> Result<Exit, Failure> {
     let dir = collect::absolute(&config.journal.dir).map_err(Failure::usage)?;
     let mut journal = config.journal.clone();
     journal.dir.clone_from(&dir);
-    let plan_file = tempfile::NamedTempFile::new().context("making a file for the plan")?;
+    let plan_file = PlanFile::new().context("making a file for the plan")?;
     let collector_plan = CollectorPlan {
         feeds: config.feeds.clone(),
         journal,
         log_level: config.log.level,
         log_format: config.log.format,
     };
-    serde_json::to_writer(&plan_file, &collector_plan).context("writing the plan")?;
-    let (collector, id) = Collector::start(plan_file.path().to_owned(), view.clone())?;
+    plan_file.write(&collector_plan).context("writing the plan")?;
+    let (collector, (id, newest)) = Collector::start(plan_file.path(), view.clone())?;
 
     let source = Source::Journal { dir, id, publish_interval };
     let plan = Plan {
@@ -96,7 +100,15 @@ pub fn run(args: &RunArgs) -> Result<Exit, Failure> {
         source,
         announce: Some(config.hot.clone()),
     };
-    let start = Start::after(&head, &plan.input)?;
+    let start = Start::after(&lake, &head, &plan)?;
+    if start.from.segment > newest.saturating_add(1) {
+        let (dir, segment) = (config.journal.dir.display(), start.from.segment);
+        let text = format!(
+            "{dir}: the lake goes on at segment {segment} of this journal, which ends at {newest}: an old copy was put \
+             back; move it away to begin a new journal"
+        );
+        return Err(Failure::from(anyhow!(text)));
+    }
     info!(
         feeds = config.feeds.len(),
         processes = plan.processes,
@@ -108,9 +120,31 @@ pub fn run(args: &RunArgs) -> Result<Exit, Failure> {
         "live starts"
     );
 
+    let hangup = hangup_flag()?;
+    let renewed = || {
+        if !hangup.swap(false, Ordering::SeqCst) {
+            return None;
+        }
+        match reload(args) {
+            Ok(renewed) => {
+                telemetry::set_level(renewed.log_level);
+                collector.set_log_level(renewed.log_level);
+                Some(renewed)
+            }
+            Err(error) => {
+                error!(error = format!("{error:#}"), "the configuration cannot be used; everything stays as it was");
+                None
+            }
+        }
+    };
     let applier = Arc::new(Applier::start(lake, hot_state, ApplierOptions::default()));
     let (looked_at, shown) = (applier.clone(), view.clone());
-    let looker = Ticker::start(HOT_LOOK_EVERY, move || shown.set_hot(looked_at.report()))?;
+    let has_hot = config.hot.url != "none";
+    let looker = Ticker::start(HOT_LOOK_EVERY, move || {
+        if has_hot {
+            shown.set_hot(looked_at.report());
+        }
+    })?;
     let watch = Watch {
         stall: Some(Duration::from_secs(config.cluster.stall_s)),
         started: &|index| {
@@ -122,8 +156,11 @@ pub fn run(args: &RunArgs) -> Result<Exit, Failure> {
         published: &|news: Published| {
             applier.published(news.sequence);
             collector.release(news.segment);
-            view.set_published(news.sequence, news.totals);
+            let Published { sequence: manifest, files, file_bytes, .. } = news;
+            info!(manifest, files, file_bytes, "published");
+            view.set_published(&news);
         },
+        renewed: &renewed,
     };
     let ended = run_cluster(&plan, &config.log, &watch);
     drop(looker);
@@ -138,12 +175,14 @@ pub fn run(args: &RunArgs) -> Result<Exit, Failure> {
         elapsed: started.elapsed(),
         lake: plan.lake.clone(),
         manifests: now.manifest.saturating_sub(start.newest),
+        files: now.files,
+        file_bytes: now.file_bytes,
         totals: now.totals,
         complete: true,
         restarts,
         known_keys: status.known_keys,
         known_bytes: status.known_bytes,
-        hot: report.filter(|_| config.hot.url != "none").map(|report| hot_told(&report)),
+        hot: report.filter(|_| has_hot).map(|report| hot_told(&report)),
         ..Account::default()
     };
     let text = match args.summary {
@@ -153,4 +192,12 @@ pub fn run(args: &RunArgs) -> Result<Exit, Failure> {
     };
     summary::print(&text).context("writing the summary")?;
     Ok(Exit::Done)
+}
+
+/// What the configuration says now of what can change while a job runs: modules, their options, and the log level.
+fn reload(args: &RunArgs) -> Result<Renewed> {
+    let config = Config::load(&args.common)?.with_run(args)?;
+    let (modules, module_options) = config.modules()?;
+    Modules::prepare(&modules, &module_options)?;
+    Ok(Renewed { modules, module_options, log_level: config.log.level })
 }

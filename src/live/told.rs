@@ -22,14 +22,20 @@ pub enum Order {
     Release(u32),
     /// Close the feeds, make durable what came, and end.
     Drain,
+    LogLevel(LogLevel),
 }
 
 /// From the collector, on stdout.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Told {
-    /// The journal is open; its id (hex).
-    Ready(String),
+    /// The journal is open.
+    Ready {
+        /// Its id (hex).
+        journal: String,
+        /// The greatest number of a segment that was ever used.
+        newest: u32,
+    },
     Status(CollectorStatus),
 }
 

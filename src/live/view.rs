@@ -8,12 +8,17 @@ use ct_model::Counts;
 use ct_sinks::hot::HotReport;
 
 use super::told::{CollectorStatus, FeedState};
+use crate::job::Published;
 use crate::progress::Status;
 use crate::summary::printable;
 
 /// Publishing is late after so many intervals, and what a store may take.
 const PUBLISH_LATE: u32 = 2;
 const PUBLISH_GRACE: Duration = Duration::from_secs(30);
+/// A worker process says something several times a second.
+const SILENCE_MAX: Duration = Duration::from_secs(5);
+/// Hot state follows a manifest within this time.
+const HOT_LATE: Duration = Duration::from_secs(15);
 
 /// Filled in by those who know, read by the pages.
 pub struct View {
@@ -29,15 +34,22 @@ pub struct View {
 pub struct Now {
     pub collector: Option<CollectorStatus>,
     pub workers: Vec<Status>,
+    /// When each of them last said something.
+    pub heard: Vec<Option<Instant>>,
     /// Of the whole lake, at the newest manifest.
     pub totals: Counts,
     pub manifest: u64,
     /// When the newest manifest was published, and how many there were from this job.
     pub published: Option<Instant>,
     pub publishes: u64,
+    /// Files of these manifests.
+    pub files: u64,
+    pub file_bytes: u64,
     /// [`Now::read`] at that time.
     pub read_when_published: u64,
     pub hot: Option<HotReport>,
+    /// Since when it has not been level with the lake.
+    pub hot_behind: Option<Instant>,
 }
 
 impl Now {
@@ -49,11 +61,11 @@ impl Now {
 
 impl View {
     pub fn new(processes: usize, publish_interval: Duration, manifest: u64, totals: Counts) -> Self {
-        let workers = vec![Status::default(); processes];
+        let (workers, heard) = (vec![Status::default(); processes], vec![None; processes]);
         Self {
             started: Instant::now(),
             publish_interval,
-            now: Mutex::new(Now { workers, manifest, totals, ..Now::default() }),
+            now: Mutex::new(Now { workers, heard, manifest, totals, ..Now::default() }),
             collector_restarts: AtomicU64::new(0),
             cluster_starts: AtomicU64::new(0),
         }
@@ -71,25 +83,40 @@ impl View {
         self.started.elapsed()
     }
 
+    pub fn collector_ended(&self) {
+        self.lock().collector = None;
+    }
+
     pub fn set_collector(&self, status: CollectorStatus) {
         self.lock().collector = Some(status);
     }
 
     pub fn set_worker(&self, index: usize, status: Status) {
-        if let Some(worker) = self.lock().workers.get_mut(index) {
+        let mut now = self.lock();
+        if let Some(worker) = now.workers.get_mut(index) {
             *worker = status;
+        }
+        if let Some(heard) = now.heard.get_mut(index) {
+            *heard = Some(Instant::now());
         }
     }
 
-    pub fn set_published(&self, manifest: u64, totals: Counts) {
+    pub fn set_published(&self, news: &Published) {
         let mut now = self.lock();
-        (now.manifest, now.totals, now.published) = (manifest, totals, Some(Instant::now()));
+        (now.manifest, now.totals, now.published) = (news.sequence, news.totals.clone(), Some(Instant::now()));
+        (now.files, now.file_bytes) = (now.files + news.files, now.file_bytes + news.file_bytes);
         now.publishes += 1;
         now.read_when_published = now.read();
     }
 
     pub fn set_hot(&self, report: HotReport) {
-        self.lock().hot = Some(report);
+        let mut now = self.lock();
+        if report.converged {
+            now.hot_behind = None;
+        } else {
+            now.hot_behind.get_or_insert_with(Instant::now);
+        }
+        now.hot = Some(report);
     }
 
     pub fn collector_restarted(&self) {
@@ -97,6 +124,7 @@ impl View {
     }
 
     pub fn cluster_started(&self) {
+        self.lock().read_when_published = 0;
         self.cluster_starts.fetch_add(1, Ordering::Relaxed);
     }
 
@@ -126,12 +154,16 @@ impl View {
             }
         }
         let late = PUBLISH_LATE * self.publish_interval + PUBLISH_GRACE;
-        if now.read() != now.read_when_published
+        let silent = |heard: &Option<Instant>| heard.is_none_or(|heard| heard.elapsed() > SILENCE_MAX);
+        let silent = (0_usize..).zip(&now.heard).filter(|(_, heard)| silent(heard));
+        faults.extend(silent.map(|(index, _)| format!("worker process {index}: no word from it")));
+        if now.read() > now.read_when_published
             && now.published.map_or(self.uptime(), |published| published.elapsed()) > late
         {
             faults.push("lake: nothing was published for too long".to_owned());
         }
-        if let Some(hot) = now.hot.filter(|hot| !hot.converged && hot.last_error.is_some()) {
+        let behind = now.hot_behind.is_some_and(|since| since.elapsed() > HOT_LATE);
+        if let Some(hot) = now.hot.filter(|_| behind) {
             faults.push(format!("hot state: behind, at manifest {} of {}", hot.applied, hot.newest));
         }
         faults

@@ -31,9 +31,9 @@ const PAUSE_LONGEST: Duration = Duration::from_secs(8);
 /// What became of the announcements.
 #[derive(Debug, Default)]
 pub struct Announced {
-    pub certificates: AtomicU64,
-    pub findings: AtomicU64,
-    /// Rows that were not announced.
+    /// Rows that were announced.
+    pub rows: AtomicU64,
+    /// Rows that were not.
     pub dropped: AtomicU64,
 }
 
@@ -58,23 +58,18 @@ impl Announcement {
 
 impl Announcer {
     /// `None` where hot state is no server: what many processes write at once can only be one.
-    pub fn start(url: &str, options: HotOptions) -> Result<Option<Self>, SinkError> {
+    pub fn start(url: &str, options: HotOptions, counts: Arc<Announced>) -> Result<Option<Self>, SinkError> {
         if !url.contains("://") {
             return Ok(None);
         }
         let redis = Redis::open(url, options)?;
         let (sender, rows) = sync_channel(WAITING_MAX);
-        let counts = Arc::new(Announced::default());
         let thread = Thread { redis, counts: counts.clone(), pause: PAUSE_FIRST, away_until: None };
         thread::Builder::new()
             .name("announce".to_owned())
             .spawn(move || thread.run(&rows))
             .map_err(|source| SinkError::File { action: "starting a thread for", path: "hot state".into(), source })?;
         Ok(Some(Self { rows: sender, counts }))
-    }
-
-    pub fn counts(&self) -> &Arc<Announced> {
-        &self.counts
     }
 
     /// Never waits.
@@ -117,6 +112,7 @@ impl Thread {
             }
             match together.iter().try_for_each(|announcement| self.write(announcement)) {
                 Ok(()) => {
+                    self.counts.rows.fetch_add(count, Relaxed);
                     if self.away_until.take().is_some() {
                         info!("rows are announced in hot state again");
                     }
@@ -137,11 +133,9 @@ impl Thread {
     fn write(&mut self, announcement: &Announcement) -> Result<(), SinkError> {
         if let Some(rows) = &announcement.certificates {
             self.redis.apply_certificates("an announcement", rows, None)?;
-            self.counts.certificates.fetch_add(rows.num_rows() as u64, Relaxed);
         }
         if let Some(rows) = &announcement.findings {
             self.redis.announce_findings(rows)?;
-            self.counts.findings.fetch_add(rows.num_rows() as u64, Relaxed);
         }
         Ok(())
     }

@@ -44,6 +44,9 @@ impl Job {
             progress_mark,
             failures_max: 3,
             stall: None,
+            drain: None,
+            persistent: false,
+            renew: &|| false,
             timing: self.timing,
         }
     }

@@ -60,7 +60,8 @@ pub fn follow(dir: &Path, placement: Placement, from: (u32, u32)) -> Result<Vec<
         let (outlet, inlet) = inlet(worker, BLOCKS_WAITING_MAX);
         inlets.push(inlet);
         let reader = JournalReader::open(dir, from);
-        let mut follower = Follower { placement, worker, reader, next: from, told: from, gaps: Vec::new(), outlet };
+        let mut follower =
+            Follower { placement, worker, reader, next: from, told: from, last_ms: None, gaps: Vec::new(), outlet };
         thread::Builder::new()
             .name(format!("ct-tail-{worker}"))
             .spawn(move || follower.run())
@@ -77,7 +78,9 @@ struct Follower {
     next: (u32, u32),
     /// What the worker knows of `next`.
     told: (u32, u32),
-    /// To be told with the next block.
+    /// When the last batch was written, unix ms.
+    last_ms: Option<u64>,
+    /// To be told with the next batch.
     gaps: Vec<Gap>,
     outlet: Outlet<Result<News, JournalError>>,
 }
@@ -115,31 +118,35 @@ impl Follower {
     fn take(&mut self, batch: &Batch) -> Result<(), Stop> {
         if let Kind::Missing { from_segment, to_segment } = batch.kind {
             let detail = format!("segments {from_segment} to {to_segment} were deleted before they were read");
-            self.gaps.push(lost(batch, "journal_missing", detail));
+            self.gaps.push(self.lost("journal_missing", detail));
             return self.pass((to_segment.saturating_add(1), 0));
         }
         if let Kind::Damaged { damage, .. } = &batch.kind {
-            self.gaps.push(lost(batch, "journal_damaged", told(damage)));
+            self.gaps.push(self.lost("journal_damaged", told(damage)));
             return if batch.segment > self.next.0 { self.pass((batch.segment, 0)) } else { Ok(()) };
         }
         self.pass((batch.segment, batch.batch))?;
         let own = self.owns(self.next);
-        let mut block = JournalBlock { offset: batch.offset, at_ms: batch.at_ms(), lines_before: 1, ..self.block() };
+        let at_ms = batch.at_ms();
+        let mut block = JournalBlock { offset: batch.offset, at_ms, lines_before: 1, ..self.block() };
+        // What was lost came before this batch.
+        let to_ms = at_ms.or(self.last_ms).unwrap_or_default();
+        block.gaps = self.gaps.drain(..).map(|gap| Gap { to_ms, ..gap }).collect();
         match &batch.kind {
             Kind::Frames { feed, .. } if own => {
                 block.feed = Arc::clone(feed);
                 match self.reader.body(batch).map_err(Stop::Failed)? {
                     Body::Whole(text) => block.text = text,
                     Body::Damaged(damage) => {
-                        block
-                            .gaps
-                            .push(Gap { feed: feed.to_string(), ..lost(batch, "journal_damaged", told(&damage)) });
+                        let lost = self.lost("journal_damaged", told(&damage));
+                        block.gaps.push(Gap { feed: feed.to_string(), to_ms, ..lost });
                     }
                 }
             }
             Kind::Gap { gap, .. } => block.gaps.push(gap.clone()),
             _ => {}
         }
+        self.last_ms = at_ms.or(self.last_ms);
         self.next.1 += 1;
         self.send(block)
     }
@@ -156,9 +163,14 @@ impl Follower {
     }
 
     /// An empty one at the next position.
-    fn block(&mut self) -> JournalBlock {
+    fn block(&self) -> JournalBlock {
         let (segment, batch) = self.next;
-        JournalBlock { segment, batch, gaps: std::mem::take(&mut self.gaps), ..JournalBlock::default() }
+        JournalBlock { segment, batch, ..JournalBlock::default() }
+    }
+
+    /// A gap of all feeds since the last batch, up to a time that is not known so far.
+    fn lost(&self, reason: &str, detail: String) -> Gap {
+        Gap { feed: ALL_FEEDS.to_owned(), from_ms: self.last_ms, to_ms: 0, reason: reason.to_owned(), detail }
     }
 
     fn owns(&self, (segment, batch): (u32, u32)) -> bool {
@@ -184,12 +196,6 @@ impl From<Gone> for Stop {
     fn from(_: Gone) -> Self {
         Stop::Gone
     }
-}
-
-/// A gap of all feeds at the time of `batch`.
-fn lost(batch: &Batch, reason: &str, detail: String) -> Gap {
-    let to_ms = batch.at_ms().unwrap_or_default();
-    Gap { feed: ALL_FEEDS.to_owned(), from_ms: None, to_ms, reason: reason.to_owned(), detail }
 }
 
 fn told(damage: &Damage) -> String {

@@ -171,6 +171,11 @@ impl Journal {
         Ok((journal, recovery))
     }
 
+    /// The greatest segment number that was ever used.
+    pub fn newest(&self) -> u32 {
+        self.newest
+    }
+
     pub fn id(&self) -> JournalId {
         self.id
     }
