@@ -32,6 +32,8 @@ pub enum Command {
     Check(CheckArgs),
     /// Look into hot state
     Hot(HotArgs),
+    /// Empty hot state and build it anew from the lake
+    RebuildHot(RebuildHotArgs),
     /// List the modules and their options
     Modules(ModulesArgs),
     /// Make a stream of CertStream messages to try things with
@@ -52,7 +54,7 @@ pub struct CommonArgs {
     /// The lake: a path, file://, s3://, gs:// or az:// [default: ./lake]
     #[arg(long, value_name = "URL", env = "CT_STREAM_LAKE", global = true)]
     pub lake: Option<String>,
-    /// Hot state: redis://…, rediss://…, redis+unix://…, `embedded` or `none` [default: embedded]
+    /// Hot state: redis://…, rediss://…, redis+unix://…, redis+sentinel://…, `embedded` or `none` [default: embedded]
     #[arg(long, value_name = "URL", env = "CT_STREAM_HOT", hide_env_values = true, global = true)]
     pub hot: Option<String>,
     /// Least level that is logged [default: info]
@@ -147,6 +149,15 @@ pub struct CheckArgs {
     pub common: CommonArgs,
     #[command(flatten)]
     pub job: JobArgs,
+    /// Also try every feed, the lake's store and hot state; exit code 1 when one of them fails
+    #[arg(long)]
+    pub connect: bool,
+}
+
+#[derive(Clone, Debug, Args)]
+pub struct RebuildHotArgs {
+    #[command(flatten)]
+    pub common: CommonArgs,
 }
 
 #[derive(Clone, Debug, Args)]

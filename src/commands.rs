@@ -1,20 +1,23 @@
-//! The commands that run no job: verify, check, hot, modules.
+//! The commands that run no job: verify, check, hot, rebuild-hot, modules.
+
+mod check;
 
 use anyhow::{Context, Result};
-use ct_dataflows::modules::{MODULES, Modules, OptionKind};
+use ct_dataflows::modules::{MODULES, OptionKind};
 use ct_model::id;
 use ct_sinks::Store;
-use ct_sinks::hot::{HotState, Stats};
+use ct_sinks::hot::{HotState, Stats, rebuild, redacted};
 use ct_sinks::lake::{Lake, Verified};
 use serde_json::{Map, Value, json};
 
-use crate::cli::{CheckArgs, CommonArgs, Format, HotArgs, HotQuery, ModulesArgs, VerifyArgs};
+use crate::cli::{CommonArgs, Format, HotArgs, HotQuery, ModulesArgs, RebuildHotArgs, VerifyArgs};
 use crate::cluster::exit::Exit;
 use crate::config::Config;
 use crate::fail::Failure;
 use crate::job::{open_hot, runtime};
 use crate::summary::{self, grouped, printable};
 use crate::telemetry;
+pub use check::check;
 
 /// Prints a line for each fault of the lake; a lake with faults ends with exit code 1.
 pub fn verify(args: &VerifyArgs) -> Result<Exit, Failure> {
@@ -51,22 +54,26 @@ fn told(verified: &Verified) -> String {
     format!("{manifests} manifests, {files} files, {rows} rows, {}", summary::bytes(*bytes))
 }
 
-/// Prints what a job with these flags would be.
-pub fn check(args: &CheckArgs) -> Result<Exit, Failure> {
-    let config = Config::load(&args.common).and_then(|config| config.with_job(&args.job)).map_err(Failure::usage)?;
-    let (modules, options) = config.modules().map_err(Failure::usage)?;
-    Modules::prepare(&modules, &options).map_err(Failure::usage)?;
-    let cluster = &config.cluster;
-    let text = format!(
-        "lake      {}{}\nhot       {}\ncluster   {} x {} workers\nmodules   {}\nbuffer    {} MiB a process\n",
-        printable(&ct_sinks::hot::redacted(&config.lake.url)),
-        if config.lake.der { ", with DER" } else { "" },
-        printable(&ct_sinks::hot::redacted(&config.hot.url)),
-        cluster.processes,
-        cluster.workers,
-        modules.join(", "),
-        config.lake.buffer_mb,
-    );
+/// Empties hot state and builds it from the lake.
+pub fn rebuild_hot(args: &RebuildHotArgs) -> Result<Exit, Failure> {
+    let (config, lake) = open(&args.common)?;
+    let Some(state) = open_hot(&config.hot, &lake)? else {
+        return Err(Failure::usage(anyhow::anyhow!("--hot none: there is no hot state to build")));
+    };
+    // Embedded state has one writer. A server takes several, so there a job may go on; without one, what a killed job
+    // left half published is published first.
+    let is_embedded = config.hot.url == "embedded";
+    let lock = match lake.lock() {
+        Err(error) if is_embedded || !error.is_fenced() => return Err(error.into()),
+        lock => lock.ok().flatten(),
+    };
+    if lock.is_some() {
+        lake.recover()?;
+    }
+    let _lock = lock.filter(|_| is_embedded);
+    let manifests = rebuild(&lake, state)?;
+    let (hot, lake) = (redacted(&config.hot.url), redacted(&config.lake.url));
+    let text = format!("{}: built from {} manifests of {}\n", printable(&hot), grouped(manifests), printable(&lake));
     summary::print(&text).context("writing the report")?;
     Ok(Exit::Done)
 }
@@ -232,12 +239,17 @@ fn lines(value: &Value, indent: usize) -> String {
     text
 }
 
+/// The folder of a local lake.
+fn local_path(url: &str) -> Option<&str> {
+    url.strip_prefix("file://").or(Some(url).filter(|url| !url.contains("://")))
+}
+
 fn open(common: &CommonArgs) -> Result<(Config, Lake), Failure> {
     let config = Config::load(common).map_err(Failure::usage)?;
     telemetry::start(config.log.level, config.log.format);
     let runtime = runtime()?;
     let url = &config.lake.url;
-    let local = url.strip_prefix("file://").or(Some(url.as_str()).filter(|url| !url.contains("://")));
+    let local = local_path(url);
     if let Some(path) = local
         && !std::path::Path::new(path).join("_ct").is_dir()
     {

@@ -348,9 +348,9 @@ impl Config {
             between(&key("idle_s"), feed.idle_s, feed.ping_s + 1, 86_400)?;
         }
         let hot = self.hot.url.split_once("://").map_or(self.hot.url.as_str(), |(scheme, _)| scheme);
-        if !["none", "embedded", "redis", "rediss", "redis+unix"].contains(&hot) {
+        if !["none", "embedded", "redis", "rediss", "redis+unix", "redis+sentinel", "rediss+sentinel"].contains(&hot) {
             let url = hot::redacted(&self.hot.url);
-            bail!("hot.url (--hot): {url}: hot state is redis://, rediss://, redis+unix://, embedded or none");
+            bail!("hot.url (--hot): {url}: {}", hot::KINDS);
         }
         between("cluster.processes (-n)", self.cluster.processes as u64, 1, 256)?;
         between("cluster.workers (-w)", self.cluster.workers as u64, 1, 256)?;

@@ -45,6 +45,7 @@ fn run(command: Command) -> Result<Exit, Failure> {
         Command::Verify(args) => commands::verify(&args),
         Command::Check(args) => commands::check(&args),
         Command::Hot(args) => commands::hot(&args),
+        Command::RebuildHot(args) => commands::rebuild_hot(&args),
         Command::Modules(args) => commands::modules(&args),
         Command::Generate(args) => match generate::run(&args) {
             // Whoever reads the stream has read enough.

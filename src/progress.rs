@@ -24,6 +24,8 @@ pub struct Status {
     /// Rows shown in hot state before they are published, and rows that could not be.
     pub announced: u64,
     pub unannounced: u64,
+    /// When the newest input of a live job was written to the journal, unix ms; 0 is unknown.
+    pub at_ms: u64,
 }
 
 impl Status {
@@ -37,6 +39,7 @@ impl Status {
             known_bytes: self.known_bytes + other.known_bytes,
             announced: self.announced + other.announced,
             unannounced: self.unannounced + other.unannounced,
+            at_ms: self.at_ms.max(other.at_ms),
         }
     }
 }

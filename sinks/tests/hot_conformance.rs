@@ -7,9 +7,12 @@
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::Write;
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use ct_model::id::to_hex;
@@ -937,7 +940,7 @@ fn redis_that_is_full_is_away_until_it_has_room() {
 }
 
 #[test]
-fn redis_without_resp3_is_spoken_to_in_resp2() {
+fn redis_without_hello_will_do() {
     let Some(server) = RedisServer::start_with(&["--rename-command", "HELLO", ""]) else { return };
     let kind = Kind::Redis(server);
     let lake = TestLake::sample();
@@ -986,6 +989,492 @@ fn redis_keys_all_end_or_are_bounded() {
             assert!((1..=3_600_000).contains(&left_ms), "{domain}: {left_ms}");
         }
     }
+}
+
+// ---- between us and a server: a proxy that spoils things
+
+/// What becomes of what the server says.
+#[derive(Clone, Debug)]
+enum Fault {
+    None,
+    /// Connections end at once.
+    Refuse,
+    /// Connections are taken, and nothing is ever said.
+    Hang,
+    /// Answers are late.
+    Late(Duration),
+    /// Answers come a byte at a time.
+    Drip(Duration),
+    /// After so many bytes of answers the connection ends.
+    Cut(usize),
+    /// After so many bytes of answers the rest is kept back.
+    Stall(usize),
+    /// These bytes come instead of answers, as often as something is asked.
+    Say(Vec<u8>),
+    /// These bytes come without end.
+    Flood(Vec<u8>),
+}
+
+struct Proxy {
+    port: u16,
+    fault: Arc<Mutex<Fault>>,
+    connections: Arc<Mutex<Vec<TcpStream>>>,
+}
+
+impl Proxy {
+    /// Its thread ends with the process.
+    fn start(server: &RedisServer) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let fault = Arc::new(Mutex::new(Fault::None));
+        let connections = Arc::new(Mutex::new(Vec::new()));
+        let (shared, opened, socket) = (Arc::clone(&fault), Arc::clone(&connections), server.socket());
+        std::thread::spawn(move || {
+            for client in listener.incoming() {
+                let client = client.unwrap();
+                opened.lock().unwrap().push(client.try_clone().unwrap());
+                let (fault, socket) = (shared.lock().unwrap().clone(), socket.clone());
+                // Whatever goes wrong is what is wanted.
+                std::thread::spawn(move || _ = Self::serve(&client, &fault, &socket));
+            }
+        });
+        Self { port, fault, connections }
+    }
+
+    fn url(&self) -> String {
+        format!("redis://127.0.0.1:{}", self.port)
+    }
+
+    /// Open connections end, new ones fare so.
+    fn set(&self, fault: Fault) {
+        *self.fault.lock().unwrap() = fault;
+        for connection in self.connections.lock().unwrap().drain(..) {
+            let _ = connection.shutdown(Shutdown::Both);
+        }
+    }
+
+    fn serve(client: &TcpStream, fault: &Fault, socket: &Path) -> std::io::Result<()> {
+        let (mut from, mut to) = (client, client);
+        let mut buffer = vec![0; 1 << 16];
+        match fault {
+            Fault::Refuse => return client.shutdown(Shutdown::Both),
+            Fault::Hang => loop {
+                if from.read(&mut buffer)? == 0 {
+                    return Ok(());
+                }
+            },
+            Fault::Say(bytes) => {
+                while from.read(&mut buffer)? > 0 {
+                    to.write_all(bytes)?;
+                }
+                return Ok(());
+            }
+            Fault::Flood(bytes) => loop {
+                to.write_all(bytes)?;
+            },
+            _ => {}
+        }
+        let server = UnixStream::connect(socket)?;
+        let (mut asked, mut questions) = (server.try_clone()?, client.try_clone()?);
+        std::thread::spawn(move || {
+            let _ = std::io::copy(&mut questions, &mut asked);
+            let _ = asked.shutdown(Shutdown::Both);
+        });
+        let mut said = 0;
+        loop {
+            let bytes = (&server).read(&mut buffer)?;
+            if bytes == 0 {
+                return client.shutdown(Shutdown::Both);
+            }
+            match fault {
+                Fault::Late(pause) => std::thread::sleep(*pause),
+                Fault::Drip(pause) => {
+                    for byte in &buffer[..bytes] {
+                        std::thread::sleep(*pause);
+                        to.write_all(std::slice::from_ref(byte))?;
+                    }
+                    continue;
+                }
+                Fault::Cut(after) if said + bytes > *after => {
+                    to.write_all(&buffer[..*after - said])?;
+                    return client.shutdown(Shutdown::Both);
+                }
+                Fault::Stall(after) if said + bytes > *after => {
+                    to.write_all(&buffer[..*after - said])?;
+                    std::thread::sleep(SECONDS_30);
+                    return Ok(());
+                }
+                _ => {}
+            }
+            said += bytes;
+            to.write_all(&buffer[..bytes])?;
+        }
+    }
+}
+
+/// With this fault hot state is away, the lake is published to as if nothing were, and later hot state is level.
+#[track_caller]
+fn check_fault(fault: &Fault, words: &str) {
+    let Some(server) = RedisServer::start() else { return };
+    let proxy = Proxy::start(&server);
+    let kind = Kind::Redis(server);
+    let mut lake = TestLake::new("12");
+    lake.publish(sample_rows(0));
+    let options = HotOptions { timeout: Duration::from_millis(200), ..small() };
+    let hot = hot::open(&proxy.url(), &lake.lake, options.clone()).unwrap();
+    let applier = Applier::start(lake.lake.clone(), hot, quick());
+    wait_for(|| applier.report().converged);
+    proxy.set(fault.clone());
+    for manifest in 1..5 {
+        let start = Instant::now();
+        applier.published(lake.publish(sample_rows(manifest)));
+        assert!(start.elapsed() < Duration::from_secs(5), "publishing waits for nobody");
+    }
+    // The first error is that of the connection that was cut.
+    wait_for(|| applier.report().errors >= 3);
+    let report = applier.report();
+    let line = report.last_error.unwrap();
+    assert!(!report.converged && line.contains(words) && line.len() < 400 && !line.contains('\n'), "{fault:?}: {line}");
+    // Whoever asks is answered, in time: ten time-outs are the most.
+    let mut asked = hot::open(&proxy.url(), &lake.lake, options.clone()).unwrap().unwrap();
+    let start = Instant::now();
+    let answer = asked.applied();
+    assert!(start.elapsed() < Duration::from_secs(3), "{fault:?}: {:?} {answer:?}", start.elapsed());
+    proxy.set(Fault::None);
+    let report = applier.finish(SECONDS_30);
+    assert!(report.converged && report.applied == 5, "{fault:?}: {report:?}");
+    check_shown(&kind, &lake, &small());
+}
+
+#[test]
+fn redis_that_ends_every_connection() {
+    check_fault(&Fault::Refuse, "");
+}
+#[test]
+fn redis_that_never_answers() {
+    check_fault(&Fault::Hang, "did not answer in time");
+}
+#[test]
+fn redis_that_answers_too_late() {
+    check_fault(&Fault::Late(Duration::from_millis(400)), "did not answer in time");
+}
+#[test]
+fn redis_that_drips() {
+    check_fault(&Fault::Drip(Duration::from_millis(50)), "did not answer in time");
+}
+#[test]
+fn redis_cut_in_the_first_answer() {
+    check_fault(&Fault::Cut(3), "ended the connection");
+}
+#[test]
+fn redis_cut_in_the_middle() {
+    check_fault(&Fault::Cut(3_000), "ended the connection");
+}
+#[test]
+fn redis_that_falls_silent_in_the_middle() {
+    check_fault(&Fault::Stall(3_000), "did not answer in time");
+}
+#[test]
+fn redis_that_is_loading() {
+    check_fault(&Fault::Say(b"-LOADING Redis is loading the dataset in memory\r\n".to_vec()), "loading the dataset");
+}
+#[test]
+fn redis_of_a_cluster() {
+    check_fault(&Fault::Say(b"-MOVED 3999 127.0.0.1:6381\r\n".to_vec()), "a node of a Redis Cluster");
+}
+#[test]
+fn something_that_is_no_redis() {
+    check_fault(&Fault::Say(b"HTTP/1.1 400 Bad Request\r\n\r\n".to_vec()), "not RESP");
+}
+#[test]
+fn lengths_that_lie() {
+    for answer in [
+        "*4611686018427387904\r\n",
+        "$9223372036854775807\r\n",
+        "*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n",
+    ] {
+        check_fault(&Fault::Say(answer.as_bytes().to_vec()), "");
+    }
+}
+#[test]
+fn answers_without_end() {
+    check_fault(&Fault::Flood(b"x".repeat(1 << 16)), "too long");
+    check_fault(&Fault::Flood(b":1\r\n".repeat(1 << 14)), "");
+    check_fault(&Fault::Flood([b"*2000000000\r\n".to_vec(), b":1\r\n".repeat(1 << 14)].concat()), "");
+}
+#[test]
+fn answers_of_another_kind() {
+    check_fault(&Fault::Say(b":1\r\n".to_vec()), "");
+    check_fault(&Fault::Say(b"*0\r\n+OK\r\n".to_vec()), "");
+}
+
+#[test]
+fn a_rebuild_leaves_nothing_of_before() {
+    let Some(server) = RedisServer::start() else { return };
+    let kind = Kind::Redis(server);
+    let Kind::Redis(server) = &kind else { unreachable!() };
+    let options = HotOptions { prefix: "h[o]t*:".to_owned(), ..small() };
+    let mut other = TestLake::new("16");
+    other.publish(sample_rows(9));
+    follow(&kind, &other, &options);
+    for key in ["h[o]t*:cert:stray", "h[o]t*:domain:stray", "hot:cert:theirs", "h[o]t*:theirs"] {
+        server.run::<()>("HSET", &[key, "field", "value"]);
+    }
+    let lake = TestLake::sample();
+    hot::rebuild(&lake.lake, kind.open(&lake, &options)).unwrap();
+    check_shown(&kind, &lake, &options);
+    let keys: BTreeSet<String> = server.run("KEYS", &["*"]);
+    let shown = expected(&lake, &options);
+    assert_eq!(keys.len(), shown.certs.len() + shown.domains.len() + 6 + 2, "{keys:?}");
+    assert!(keys.contains("hot:cert:theirs") && keys.contains("h[o]t*:theirs"));
+}
+
+/// An attempt by an earlier horizon must not leave what a later one would not show.
+#[test]
+fn what_expired_between_two_attempts_is_not_shown() {
+    let Some(server) = RedisServer::start() else { return };
+    let kind = Kind::Redis(server);
+    let mut lake = TestLake::new("17");
+    lake.publish(sample_rows(0));
+    follow(&kind, &lake, &small());
+    lake.publish(sample_rows(1));
+    apply_part(&mut *kind.open(&lake, &small()), &lake, 3).unwrap();
+    for manifest in 2..6 {
+        lake.publish(sample_rows(manifest));
+    }
+    assert_eq!(follow(&kind, &lake, &small()).rebuilds, 0);
+    check_shown(&kind, &lake, &small());
+}
+
+#[test]
+fn redis_that_is_slow_is_followed_all_the_same() {
+    let Some(server) = RedisServer::start() else { return };
+    let proxy = Proxy::start(&server);
+    proxy.set(Fault::Late(Duration::from_millis(20)));
+    let kind = Kind::Redis(server);
+    let lake = TestLake::sample();
+    let hot = hot::open(&proxy.url(), &lake.lake, small()).unwrap();
+    let report = Applier::start(lake.lake.clone(), hot, quick()).finish(SECONDS_30);
+    assert!(report.converged && report.errors == 0, "{report:?}");
+    check_shown(&kind, &lake, &small());
+}
+
+#[test]
+fn redis_cut_anywhere_converges() {
+    let Some(server) = RedisServer::start() else { return };
+    let proxy = Proxy::start(&server);
+    let kind = Kind::Redis(server);
+    let mut lake = TestLake::new("13");
+    // Each try gets a little further.
+    for (manifest, after) in [(0, 1), (1, 200), (2, 2_000), (3, 4_000), (4, 6_000), (5, 9_000)] {
+        lake.publish(sample_rows(manifest));
+        proxy.set(Fault::Cut(after));
+        let hot = hot::open(&proxy.url(), &lake.lake, small()).unwrap();
+        let applier = Applier::start(lake.lake.clone(), hot, quick());
+        wait_for(|| applier.report().errors >= 2 || applier.report().converged);
+        drop(applier);
+    }
+    proxy.set(Fault::None);
+    follow(&kind, &lake, &small());
+    check_shown(&kind, &lake, &small());
+}
+
+#[test]
+fn a_replica_is_away_until_it_takes_writes() {
+    let Some(server) = RedisServer::start() else { return };
+    let kind = Kind::Redis(server);
+    let Kind::Redis(server) = &kind else { unreachable!() };
+    let mut lake = TestLake::new("14");
+    lake.publish(sample_rows(0));
+    follow(&kind, &lake, &small());
+    // Nobody is there to be followed: it keeps what it has, and is read-only.
+    server.run::<()>("REPLICAOF", &["127.0.0.1", "1"]);
+    lake.publish(sample_rows(1));
+    let applier = Applier::start(lake.lake.clone(), Some(kind.open(&lake, &small())), quick());
+    wait_for(|| applier.report().errors >= 2);
+    let line = applier.report().last_error.unwrap();
+    assert!(line.to_lowercase().contains("read only replica"), "{line}");
+    server.run::<()>("REPLICAOF", &["NO", "ONE"]);
+    let report = applier.finish(SECONDS_30);
+    assert!(report.converged && report.rebuilds == 0, "{report:?}");
+    check_shown(&kind, &lake, &small());
+}
+
+#[test]
+fn redis_that_fills_up_in_the_middle() {
+    let Some(server) = RedisServer::start() else { return };
+    let kind = Kind::Redis(server);
+    let Kind::Redis(server) = &kind else { unreachable!() };
+    let lake = TestLake::sample();
+    server.run::<()>("CONFIG", &["SET", "maxmemory-policy", "noeviction"]);
+    let info: String = server.run("INFO", &["memory"]);
+    let used = info.lines().find_map(|line| line.strip_prefix("used_memory:")).unwrap();
+    let some = used.trim().parse::<u64>().unwrap() + (150 << 10);
+    server.run::<()>("CONFIG", &["SET", "maxmemory", &some.to_string()]);
+    let applier = Applier::start(lake.lake.clone(), Some(kind.open(&lake, &small())), quick());
+    wait_for(|| applier.report().errors >= 2);
+    assert!(applier.report().last_error.unwrap().contains("OOM"));
+    server.run::<()>("CONFIG", &["SET", "maxmemory", "0"]);
+    assert!(applier.finish(SECONDS_30).converged);
+    check_shown(&kind, &lake, &small());
+}
+
+/// What an account needs; `docs/contracts.md` has it for those who set one up.
+const PERMISSIONS: &[&str] = &[
+    "resetchannels",
+    "~ct:*",
+    "-@all",
+    "+multi",
+    "+exec",
+    "+watch",
+    "+unwatch",
+    "+select",
+    "+hset",
+    "+hget",
+    "+hgetall",
+    "+del",
+    "+unlink",
+    "+pexpire",
+    "+zadd",
+    "+zremrangebyrank",
+    "+zremrangebyscore",
+    "+zrevrangebyscore",
+    "+xadd",
+    "+xrevrange",
+    "+scan",
+];
+
+#[test]
+fn an_account_with_few_permissions_is_enough() {
+    let Some(server) = RedisServer::start() else { return };
+    let proxy = Proxy::start(&server);
+    let kind = Kind::Redis(server);
+    let Kind::Redis(server) = &kind else { unreachable!() };
+    server.run::<()>("ACL", &[&["SETUSER", "ct", "on", ">p@ss/w?rd"], PERMISSIONS].concat());
+    let lake = TestLake::sample();
+    let try_out = |user: &str, options: &HotOptions| {
+        let url = format!("redis://{user}@127.0.0.1:{}", proxy.port);
+        hot::open_server(&url, options.clone()).unwrap().try_out()
+    };
+    let good = "ct:p%40ss%2Fw%3Frd";
+    try_out(good, &small()).unwrap();
+    let report = Applier::start(
+        lake.lake.clone(),
+        hot::open(&format!("redis://{good}@127.0.0.1:{}", proxy.port), &lake.lake, small()).unwrap(),
+        quick(),
+    )
+    .finish(SECONDS_30);
+    assert!(report.converged && report.errors == 0, "{report:?}");
+    // The same account over the socket; the proxy's account for other keys.
+    let by_socket = format!("{}?user=ct&pass=p%40ss%2Fw%3Frd", server.url());
+    assert_eq!(hot::open_server(&by_socket, small()).unwrap().applied().unwrap().unwrap().sequence, 6);
+    let elsewhere = HotOptions { prefix: "other:".to_owned(), ..small() };
+    for (user, options, words) in [
+        (good, &elsewhere, "no permissions"),
+        ("ct:wrong", &small(), "WRONGPASS"),
+        ("nobody:p%40ss%2Fw%3Frd", &small(), "WRONGPASS"),
+    ] {
+        let error = try_out(user, options).unwrap_err();
+        let line = format!("{error}: {}", std::error::Error::source(&error).unwrap());
+        assert!(line.contains(words) && !line.contains("p@ss"), "{line}");
+    }
+    // What the account sees is what all see.
+    check_shown(&kind, &lake, &small());
+    let keys: BTreeSet<String> = server.run("KEYS", &["*check*"]);
+    assert_eq!(keys, BTreeSet::new(), "trying out leaves nothing");
+}
+
+/// Servers on ports, as Sentinels know them.
+struct Fleet {
+    folder: TempDir,
+    children: Vec<Child>,
+}
+
+impl Drop for Fleet {
+    fn drop(&mut self) {
+        for child in &mut self.children {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+impl Fleet {
+    fn start(&mut self, name: &str, lines: &[String], flags: &[&str]) {
+        let folder = self.folder.path().join(name);
+        std::fs::create_dir(&folder).unwrap();
+        let file = folder.join("redis.conf");
+        std::fs::write(&file, lines.join("\n")).unwrap();
+        let child = Command::new("redis-server")
+            .arg(&file)
+            .args(flags)
+            .current_dir(&folder)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn();
+        self.children.push(child.unwrap());
+    }
+}
+
+fn ask<T: redis::FromRedisValue>(port: u16, command: &str, args: &[&str]) -> redis::RedisResult<T> {
+    let mut connection = redis::Client::open(format!("redis://:hush@127.0.0.1:{port}"))?.get_connection()?;
+    redis::cmd(command).arg(args).query(&mut connection)
+}
+
+#[test]
+fn sentinels_lead_to_the_server_that_takes_writes() {
+    if RedisServer::start().is_none() {
+        return;
+    }
+    let [first, second, sentinel] = [free_port(), free_port(), free_port()];
+    let mut fleet = Fleet { folder: tempfile::tempdir().unwrap(), children: Vec::new() };
+    let server = |port: u16, more: &str| {
+        let text = format!("port {port}\nbind 127.0.0.1\nsave \"\"\nrequirepass hush\nmasterauth hush\n{more}");
+        [text + "\nrepl-diskless-sync-delay 0"]
+    };
+    fleet.start("first", &server(first, ""), &[]);
+    fleet.start("second", &server(second, &format!("replicaof 127.0.0.1 {first}")), &[]);
+    wait_for(|| {
+        ask::<String>(second, "INFO", &["replication"]).is_ok_and(|info| info.contains("master_link_status:up"))
+    });
+    let lines = format!(
+        "port {sentinel}\nbind 127.0.0.1\nsentinel monitor lead 127.0.0.1 {first} 1\nsentinel auth-pass lead hush\n\
+         sentinel down-after-milliseconds lead 300\nsentinel failover-timeout lead 2000\nrequirepass watch"
+    );
+    fleet.start("sentinel", &[lines], &["--sentinel"]);
+
+    let dead = free_port();
+    let url = format!("redis+sentinel://:hush@127.0.0.1:{dead},127.0.0.1:{sentinel}/lead?pass=watch");
+    let mut lake = TestLake::new("15");
+    lake.publish(sample_rows(0));
+    let applier = Applier::start(lake.lake.clone(), hot::open(&url, &lake.lake, small()).unwrap(), quick());
+    wait_for(|| applier.report().converged);
+    let wrong = url.replace("/lead", "/another");
+    let error = hot::open_server(&wrong, small()).unwrap().try_out().unwrap_err();
+    let line = std::error::Error::source(&error).unwrap().to_string();
+    assert!(line.contains("knows no server of this name"), "{line}");
+
+    // The Sentinel has to know of the replica before it can promote it.
+    let replicas = || {
+        let mut at =
+            redis::Client::open(format!("redis://:watch@127.0.0.1:{sentinel}")).unwrap().get_connection().ok()?;
+        redis::cmd("INFO").arg("sentinel").query::<String>(&mut at).ok()
+    };
+    wait_for(|| replicas().is_some_and(|info| info.contains("slaves=1")));
+    fleet.children[0].kill().unwrap();
+    fleet.children[0].wait().unwrap();
+    applier.published(lake.publish(sample_rows(1)));
+    wait_for(|| applier.report().converged);
+    applier.published(lake.publish(sample_rows(2)));
+    let report = applier.finish(SECONDS_30);
+    assert!(report.converged && report.errors > 0, "{report:?}");
+    assert_eq!(ask::<String>(second, "HGET", &["ct:state", "published"]).unwrap(), "3");
+    let (is, want) = (shown(&mut *hot::open_server(&url, small()).unwrap(), &lake), expected(&lake, &small()));
+    assert_eq!(is, want);
 }
 
 #[track_caller]

@@ -427,7 +427,7 @@ impl Generation {
                 ended.stopped |= self.kill();
             }
             if (spec.renew)() && !ended.renewing {
-                info!("draining, to start again as the configuration now says");
+                info!("draining, to start again from there");
                 self.drain();
                 ended.renewing = true;
             }

@@ -2,7 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::io::Write;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -20,7 +20,6 @@ use crate::cli::{LogFormat, LogLevel, WorkerArgs};
 use crate::cluster::child::watch_parent;
 use crate::cluster::exit::Exit;
 use crate::cluster::links::connect;
-use crate::cluster::signals::stop_flag;
 use crate::cluster::supervisor::{Spec, Timing, supervise};
 use crate::config::{LogConfig, ModuleOptions};
 use crate::fail::Failure;
@@ -66,6 +65,7 @@ pub struct Watch<'a> {
 }
 
 /// What can change while a job runs.
+#[derive(Clone, Debug)]
 pub struct Renewed {
     pub modules: Vec<String>,
     pub module_options: ModuleOptions,
@@ -73,7 +73,7 @@ pub struct Renewed {
 }
 
 /// Starts the processes of a cluster on this host, and starts them again when one dies. Gives the number of restarts.
-pub fn run_cluster(plan: &Plan, log: &LogConfig, watch: &Watch<'_>) -> Result<u64, Failure> {
+pub fn run_cluster(plan: &Plan, log: &LogConfig, watch: &Watch<'_>, stop: &AtomicBool) -> Result<u64, Failure> {
     let file = PlanFile::new().context("making a file for the plan")?;
     let worker_plan = WorkerPlan { plan: plan.clone(), log_level: log.level, log_format: log.format };
     file.write(&worker_plan).context("writing the plan")?;
@@ -122,8 +122,7 @@ pub fn run_cluster(plan: &Plan, log: &LogConfig, watch: &Watch<'_>) -> Result<u6
         }
         Err(error) => debug!(index, %error, "a worker process said something unexpected"),
     };
-    let stop = stop_flag()?;
-    supervise(&spec, &mut on_line, &stop)?;
+    supervise(&spec, &mut on_line, stop)?;
     Ok(starts.get().saturating_sub(1))
 }
 

@@ -26,7 +26,7 @@ use crate::cluster::exit::Exit;
 use crate::cluster::hello::Member;
 use crate::cluster::links::{Addresses, connect};
 use crate::cluster::secret::Secret;
-use crate::cluster::signals::stop_flag_or_exit;
+use crate::cluster::signals::{stop_flag, stop_flag_or_exit};
 use crate::config::{Config, HotConfig};
 use crate::fail::{self, Failure};
 use crate::progress::{Status, display};
@@ -110,7 +110,7 @@ pub fn replay(args: &ReplayArgs) -> Result<Exit, Failure> {
                 published: &published,
                 renewed: &|| None,
             };
-            let restarts = run_cluster(&plan, &config.log, &watch)?;
+            let restarts = run_cluster(&plan, &config.log, &watch, &*stop_flag()?)?;
             (restarts, sum(&statuses))
         }
     };
@@ -223,6 +223,7 @@ fn status_of(shared: &Shared) -> Status {
         known_keys: reading.known_keys,
         known_bytes: reading.known_bytes,
         announced: shared.announced.rows.load(Ordering::Relaxed),
+        at_ms: shared.at_ms.load(Ordering::Relaxed),
         unannounced: shared.announced.dropped.load(Ordering::Relaxed),
     }
 }

@@ -1,8 +1,9 @@
 //! A file without a name, which child processes of this one read: it goes with this process, however it ends.
 
-use std::fs::File;
+use std::fs::{File, Permissions};
 use std::io::{self, Seek, Write};
 use std::os::fd::AsRawFd;
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
 use serde::Serialize;
@@ -12,7 +13,9 @@ pub struct PlanFile(File);
 
 impl PlanFile {
     pub fn new() -> io::Result<Self> {
-        tempfile::tempfile().map(Self)
+        let file = tempfile::tempfile()?;
+        file.set_permissions(Permissions::from_mode(0o600))?;
+        Ok(Self(file))
     }
 
     /// Replaces what is in it.

@@ -2,7 +2,7 @@
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
 use std::thread;
 use std::time::Duration;
@@ -68,6 +68,8 @@ pub struct JournalBlocks {
     pub news: JournalInlet,
     /// In front of a segment's number in its name.
     pub name: Arc<str>,
+    /// When the newest block was written, unix ms.
+    pub at_ms: Arc<AtomicU64>,
     /// The job is to end.
     pub draining: Arc<AtomicBool>,
 }
@@ -89,7 +91,10 @@ impl Blocks for JournalBlocks {
             Ok(Some(Ok(News::Reached(segment, batch)))) => {
                 Poll::Ready(Input::Reached(Position { segment, chunk: batch }))
             }
-            Ok(Some(Ok(News::Block(block)))) => Poll::Ready(Input::Block(journal_block(block, &self.name))),
+            Ok(Some(Ok(News::Block(block)))) => {
+                self.at_ms.fetch_max(block.at_ms.unwrap_or_default(), Ordering::Relaxed);
+                Poll::Ready(Input::Block(journal_block(block, &self.name)))
+            }
             Ok(Some(Err(error))) => fatal(&anyhow::Error::new(error).context("reading the journal")),
             Err(error) => fatal(&anyhow::Error::new(error)),
         }

@@ -1,6 +1,6 @@
 //! One process of a cluster: its timely workers, with everything they read from and write to.
 
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -27,6 +27,8 @@ pub struct Shared {
     pub progress: Arc<Progress>,
     pub beats: Arc<Beats>,
     pub announced: Arc<Announced>,
+    /// When the newest block of a journal was written, unix ms; 0 before the first.
+    pub at_ms: Arc<AtomicU64>,
 }
 
 /// How often a worker that has nothing to do looks up.
@@ -143,7 +145,8 @@ fn blocks(
         Source::Journal { dir, id, .. } => {
             let name: Arc<str> = format!("journal/{}/", &id[..8.min(id.len())]).into();
             let inlets = ct_source::follow(dir, placement, from)?;
-            let blocks = |news| JournalBlocks { news, name: name.clone(), draining: draining() };
+            let blocks =
+                |news| JournalBlocks { news, name: name.clone(), at_ms: shared.at_ms.clone(), draining: draining() };
             inlets.into_iter().map(blocks).map(AnyBlocks::Journal).collect()
         }
     })

@@ -1,7 +1,6 @@
 //! Health and metrics over HTTP, for whoever watches a job: no secret, no message and no name from outside is shown.
 
 use std::convert::Infallible;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -27,15 +26,19 @@ const CONNECTIONS_MAX: usize = 64;
 /// A client sends its request, and takes the answer, within this time.
 const REQUEST_MAX: Duration = Duration::from_secs(10);
 
-/// Serves until the process ends. Gives the address that is listened on; `None` when `addr` is `none`.
-pub fn serve(addr: &str, runtime: &Runtime, view: Arc<View>) -> Result<Option<SocketAddr>> {
+/// Takes the address, so that nobody else gets it; `None` when `addr` is `none`.
+pub fn bind(addr: &str, runtime: &Runtime) -> Result<Option<TcpListener>> {
     if addr == "none" {
         return Ok(None);
     }
     let listener = runtime
         .block_on(TcpListener::bind(addr))
         .with_context(|| format!("http.addr (--http): listening on {addr}; choose another HOST:PORT, or none"))?;
-    let addr = listener.local_addr().context("the address of the HTTP listener")?;
+    Ok(Some(listener))
+}
+
+/// Serves until the process ends.
+pub fn serve(listener: TcpListener, runtime: &Runtime, view: Arc<View>) {
     runtime.spawn(async move {
         let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
         loop {
@@ -67,7 +70,6 @@ pub fn serve(addr: &str, runtime: &Runtime, view: Arc<View>) -> Result<Option<So
             });
         }
     });
-    Ok(Some(addr))
 }
 
 fn answer(request: &Request<Incoming>, view: &View) -> Response<Full<Bytes>> {

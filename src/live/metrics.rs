@@ -75,8 +75,17 @@ impl Collector for Page {
         page.counter("collector_restarts", "Collector processes started again", restarts.0)?;
         page.counter("cluster_restarts", "Clusters of workers started again", restarts.1)?;
 
+        let now_ms = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as f64;
+        if status.at_ms > 0 {
+            let lag = (now_ms - status.at_ms as f64).max(0.0) / 1e3;
+            page.gauge(
+                "journal_lag",
+                "Age of what the workers read; the journal is written every second",
+                Some(&Unit::Seconds),
+                lag,
+            )?;
+        }
         if let Some(collector) = &now.collector {
-            let now_ms = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as f64;
             let feeds = || collector.feeds.iter();
             let connected = feeds().map(|feed| (feed.name.as_str(), f64::from(feed.state == FeedState::Connected)));
             page.gauges("feed_connected", "1 while the connection stands", None, "feed", connected)?;
@@ -157,5 +166,7 @@ impl Encoder<'_> {
 }
 
 fn encode_one(family: &mut MetricEncoder<'_>, label: &str, of: &str, metric: &impl EncodeMetric) -> fmt::Result {
-    metric.encode(family.encode_family(&[(label, of)])?)
+    // The encoder takes values as they are.
+    let of = of.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
+    metric.encode(family.encode_family(&[(label, of.as_str())])?)
 }

@@ -15,6 +15,7 @@ mod metrics;
 mod told;
 mod view;
 
+use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -28,10 +29,11 @@ use tracing::{error, info};
 
 pub use collect::collect;
 pub use collector::NeverReady;
+pub use feeds::feed;
 
 use crate::cli::{RunArgs, Summary};
 use crate::cluster::exit::Exit;
-use crate::cluster::signals::hangup_flag;
+use crate::cluster::signals::{hangup_flag, stop_flag};
 use crate::config::Config;
 use crate::fail::Failure;
 use crate::job::{
@@ -46,6 +48,8 @@ use view::View;
 
 /// How long the end of a job waits for hot state to catch up.
 const HOT_DEADLINE: Duration = Duration::from_secs(5);
+/// How often a journal that cannot be written is relieved.
+const RELIEVE_EVERY: Duration = Duration::from_secs(1);
 /// How often the state of hot state is looked at.
 const HOT_LOOK_EVERY: Duration = Duration::from_millis(500);
 
@@ -57,9 +61,14 @@ pub fn run(args: &RunArgs) -> Result<Exit, Failure> {
     for config in &config.feeds {
         feeds::feed(config).map_err(Failure::usage)?;
     }
+    let stop = stop_flag()?;
     let (modules, module_options) = config.modules().map_err(Failure::usage)?;
     Modules::prepare(&modules, &module_options).map_err(Failure::usage)?;
     let runtime = runtime()?;
+    if let Some(url) = &config.journal.keep {
+        Store::open(url, runtime.handle().clone()).context("journal.keep").map_err(Failure::usage)?;
+    }
+    let http = http::bind(&config.http.addr, runtime).map_err(Failure::usage)?;
     let lake = Lake::open(Store::open(&config.lake.url, runtime.handle().clone())?);
     let _lock = lake.lock()?;
     let head = lake.recover()?;
@@ -67,9 +76,10 @@ pub fn run(args: &RunArgs) -> Result<Exit, Failure> {
     let publish_interval = Duration::from_secs(config.lake.publish_interval_s);
     let view = Arc::new(View::new(config.cluster.processes, publish_interval, head.sequence, before.clone()));
     let hot_state = open_hot(&config.hot, &lake)?;
-    let http = http::serve(&config.http.addr, runtime, view.clone()).map_err(Failure::usage)?;
-    if let Some(addr) = http {
+    if let Some(http) = http {
+        let addr = http.local_addr().context("the address of the HTTP listener")?;
         info!(%addr, "health and metrics are served");
+        http::serve(http, runtime, view.clone());
     }
 
     let dir = collect::absolute(&config.journal.dir).map_err(Failure::usage)?;
@@ -94,8 +104,8 @@ pub fn run(args: &RunArgs) -> Result<Exit, Failure> {
         connect: Duration::from_secs(config.cluster.connect_s),
         keep_der: config.lake.der,
         buffer_bytes: config.lake.buffer_mb << 20,
-        modules,
-        module_options,
+        modules: modules.clone(),
+        module_options: module_options.clone(),
         input: source.digest(),
         source,
         announce: Some(config.hot.clone()),
@@ -121,14 +131,23 @@ pub fn run(args: &RunArgs) -> Result<Exit, Failure> {
     );
 
     let hangup = hangup_flag()?;
+    let current = RefCell::new(Renewed { modules, module_options, log_level: config.log.level });
+    let relieved = Cell::new(None::<Instant>);
     let renewed = || {
         if !hangup.swap(false, Ordering::SeqCst) {
-            return None;
+            // A disk that is full takes no note of the time either, by which cuts are made: what was read is published
+            // at once, which is what frees segments.
+            let due = relieved.get().is_none_or(|last| last.elapsed() >= RELIEVE_EVERY);
+            return (due && view.journal_fails()).then(|| {
+                relieved.set(Some(Instant::now()));
+                current.borrow().clone()
+            });
         }
         match reload(args) {
             Ok(renewed) => {
                 telemetry::set_level(renewed.log_level);
                 collector.set_log_level(renewed.log_level);
+                current.replace(renewed.clone());
                 Some(renewed)
             }
             Err(error) => {
@@ -162,7 +181,7 @@ pub fn run(args: &RunArgs) -> Result<Exit, Failure> {
         },
         renewed: &renewed,
     };
-    let ended = run_cluster(&plan, &config.log, &watch);
+    let ended = run_cluster(&plan, &config.log, &watch, &stop);
     drop(looker);
     collector.drain();
     let restarts = ended?;

@@ -109,6 +109,11 @@ impl View {
         now.read_when_published = now.read();
     }
 
+    /// Nothing can be made durable at the moment.
+    pub fn journal_fails(&self) -> bool {
+        self.lock().collector.as_ref().is_some_and(|collector| collector.error.is_some())
+    }
+
     pub fn set_hot(&self, report: HotReport) {
         let mut now = self.lock();
         if report.converged {

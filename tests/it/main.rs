@@ -6,11 +6,13 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod check;
 mod damage;
 mod hostile;
 mod hosts;
 mod interrupted;
 mod place;
+mod rebuild_hot;
 mod refusals;
 mod rows;
 mod same_rows;

@@ -154,16 +154,23 @@ impl Drop for Applier {
     }
 }
 
-/// Begins `hot` anew and applies every manifest of `lake`. Gives the newest one's sequence, 0 for an empty lake.
+/// Empties `hot` and applies every manifest of `lake`. Gives the newest one's sequence, 0 for an empty lake.
 pub fn rebuild(lake: &Lake, hot: Box<dyn HotState>) -> Result<u64, SinkError> {
-    let newest = newest_sequence(lake)?;
+    let mut newest = newest_sequence(lake)?;
     let mut follower = Follower::new(lake.clone(), hot);
+    follower.hot.clear()?;
     if newest > 0 {
         let lake_id = follower.manifest(newest)?.lake;
         follower.begin_anew(&lake_id)?;
     }
-    while follower.step(newest)? != Step::Level {}
-    Ok(newest)
+    loop {
+        match follower.step(newest)? {
+            Step::Level => return Ok(newest),
+            // A job that goes on meanwhile may have applied what was not there at first.
+            Step::Begun => newest = newest_sequence(lake)?,
+            Step::Applied(_) | Step::Lost => {}
+        }
+    }
 }
 
 /// What the thread does before its next step.
@@ -319,7 +326,9 @@ impl Follower {
             return Ok(Step::Level);
         }
         // After an error nothing is remembered, and the memory of another position is of no use.
-        let memory = match self.memory.take().filter(|memory| memory.applied == applied) {
+        let memory = self.memory.take().filter(|memory| memory.applied == applied);
+        let is_recalled = memory.is_none();
+        let memory = match memory {
             Some(memory) => memory,
             None => match self.recall(applied)? {
                 Some(memory) => memory,
@@ -337,7 +346,7 @@ impl Follower {
             return self.begin_anew(&newest.lake);
         }
         let manifest = self.manifest(memory.applied.sequence + 1)?;
-        self.apply(&manifest, &newest, horizon_ms, memory)
+        self.apply(&manifest, &newest, horizon_ms, memory, is_recalled)
     }
 
     fn begin_anew(&mut self, lake: &str) -> Result<Step, SinkError> {
@@ -373,12 +382,14 @@ impl Follower {
         Ok(Some(Memory { applied, horizon_ms: state.horizon_ms, stats, live }))
     }
 
+    /// `may_repeat`: an attempt at this manifest may have ended in the middle.
     fn apply(
         &mut self,
         manifest: &Manifest,
         newest: &Manifest,
         horizon_ms: Option<i64>,
         memory: Memory,
+        may_repeat: bool,
     ) -> Result<Step, SinkError> {
         let Memory { horizon_ms: horizon_before_ms, mut stats, mut live, .. } = memory;
         let expired_ms = self.hot.options().expired_ms(horizon_ms);
@@ -397,6 +408,11 @@ impl Follower {
             self.apply_findings(manifest, newest)?;
             let before_ms = self.hot.options().expired_ms(horizon_before_ms);
             self.apply_passed(&live, before_ms, expired_ms)?;
+            if may_repeat {
+                // By the horizon of then, the attempt showed what has expired by now.
+                let own: Vec<_> = manifest.files.iter().filter(|file| is_live(file, before_ms)).cloned().collect();
+                self.apply_passed(&own, before_ms, expired_ms)?;
+            }
             live.retain(|file| is_live(file, expired_ms));
             live.extend(manifest.files.iter().filter(|file| is_live(file, expired_ms)).cloned());
         }

@@ -13,8 +13,10 @@ mod announcer;
 mod applier;
 mod embedded;
 mod horizon;
+mod place;
 mod posting;
 mod redis;
+mod resp;
 mod row;
 mod stats;
 
@@ -120,6 +122,9 @@ pub trait HotState: Send {
     /// Forgets what is applied, with findings and counters, and follows `lake` from its start.
     fn reset(&mut self, lake: &str) -> Result<(), SinkError>;
 
+    /// Removes what [`reset`](Self::reset) leaves to expire by itself, of whatever lake it is.
+    fn clear(&mut self) -> Result<(), SinkError>;
+
     /// The columns of `certificates` that the pieces need.
     fn certificate_columns(&self) -> &'static [&'static str];
 
@@ -137,6 +142,9 @@ pub trait HotState: Send {
     /// the store was emptied meanwhile, or somebody else writes to it. Nothing is recorded then.
     fn finish(&mut self, stats: &Stats) -> Result<bool, SinkError>;
 
+    /// Whether it can be written to now, without changing anything that is shown.
+    fn try_out(&mut self) -> Result<(), SinkError>;
+
     /// The certificate with this fingerprint (lower-case hex).
     fn cert(&mut self, sha256: &str) -> Result<Option<HotRow>, SinkError>;
 
@@ -153,19 +161,28 @@ pub trait HotState: Send {
     fn state(&mut self) -> Result<BTreeMap<String, String>, SinkError>;
 }
 
-/// Opens `redis://`, `rediss://`, `redis+unix://` or `embedded`; `none` is no hot state.
+/// What a URL of hot state can be, for whoever wrote another one.
+pub const KINDS: &str =
+    "hot state is redis://, rediss://, redis+unix://, redis+sentinel://, rediss+sentinel://, embedded or none";
+
+/// Opens `embedded` or what [`open_server`] knows; `none` is no hot state.
+pub fn open(url: &str, lake: &Lake, options: HotOptions) -> Result<Option<Box<dyn HotState>>, SinkError> {
+    match url {
+        "none" => Ok(None),
+        "embedded" => Ok(Some(Box::new(embedded::Embedded::open(lake, options)))),
+        url => open_server(url, options).map(Some),
+    }
+}
+
+/// Opens `redis://`, `rediss://`, `redis+unix://`, `redis+sentinel://` or `rediss+sentinel://`.
 ///
 /// A server that is away is no error here.
-pub fn open(url: &str, lake: &Lake, options: HotOptions) -> Result<Option<Box<dyn HotState>>, SinkError> {
-    let scheme = url.split_once("://").map(|(scheme, _)| scheme);
-    match (url, scheme) {
-        ("none", _) => Ok(None),
-        ("embedded", _) => Ok(Some(Box::new(embedded::Embedded::open(lake, options)))),
-        (_, Some("redis" | "rediss" | "redis+unix")) => Ok(Some(Box::new(redis::Redis::open(url, options)?))),
-        _ => Err(SinkError::Url {
-            url: redacted(url),
-            why: "hot state is redis://, rediss://, redis+unix://, embedded or none".to_owned(),
-        }),
+pub fn open_server(url: &str, options: HotOptions) -> Result<Box<dyn HotState>, SinkError> {
+    match url.split_once("://").map(|(scheme, _)| scheme) {
+        Some("redis" | "rediss" | "redis+unix" | "redis+sentinel" | "rediss+sentinel") => {
+            Ok(Box::new(redis::Redis::open(url, options)?))
+        }
+        _ => Err(SinkError::Url { url: redacted(url), why: KINDS.to_owned() }),
     }
 }
 

@@ -21,9 +21,11 @@ use std::fmt::Write;
 use std::time::Duration;
 
 use ct_model::{IdKind, Timestamp};
-use redis::{Client, Cmd, Connection, ErrorKind, FromRedisValue, Pipeline, ProtocolVersion, RedisError, Value};
+use redis::{Cmd, ErrorKind, FromRedisValue, Pipeline, RedisError, ServerErrorKind, Value};
 
 use crate::error::SinkError;
+use crate::hot::place::Place;
+use crate::hot::resp::Wire;
 use crate::hot::row::{CERTIFICATE_COLUMNS, Cells, CertificateKeys, HotRow, kind_rank};
 use crate::hot::stats::{Counters, Stats};
 use crate::hot::{Applied, HotFinding, HotOptions, HotState, Piece, State, redacted};
@@ -33,14 +35,16 @@ use crate::manifest::Manifest;
 const COMMANDS_MAX: usize = 500;
 /// Bytes in a transaction, about: one command may be as large as a certificate with thousands of names.
 const BYTES_MAX: usize = 1 << 20;
+/// Keys looked at in a step over all of them.
+const SCAN_COUNT: &str = "1000";
+/// Findings asked for at once.
+const FINDINGS_PAGE: usize = 1_000;
 /// Fields in one command.
 const FIELDS_MAX: usize = 500;
 
 pub(crate) struct Redis {
-    client: Client,
-    /// Whether the server was found not to know HELLO, which begins RESP3.
-    resp2: bool,
-    connection: Option<Connection>,
+    place: Place,
+    wire: Option<Wire>,
     options: HotOptions,
     applying: Option<Applying>,
 }
@@ -79,72 +83,33 @@ fn arg_bytes(arg: &redis::Arg<&[u8]>) -> usize {
 
 impl Redis {
     pub(crate) fn open(url: &str, options: HotOptions) -> Result<Self, SinkError> {
-        let refuse = |why: String| SinkError::Url { url: redacted(url), why };
-        if url.contains('#') {
-            return Err(refuse("a fragment means nothing here; escape \"#\" in a password as %23".to_owned()));
-        }
-        if url.starts_with("rediss:") {
-            // A second install loses to the first; either way ring is the provider.
-            let _ = rustls::crypto::ring::default_provider().install_default();
-        }
-        let client = Client::open(url).map_err(|error| refuse(error.to_string()))?;
-        Ok(Self { client, resp2: false, connection: None, options, applying: None })
+        let place = Place::of(url).map_err(|why| SinkError::Url { url: redacted(url), why })?;
+        Ok(Self { place, wire: None, options, applying: None })
     }
 
     fn key(&self, name: &str) -> String {
         format!("{}{name}", self.options.prefix)
     }
 
-    fn connect(&mut self) -> Result<&mut Connection, RedisError> {
-        if self.connection.is_none() {
-            let connection = match self.dial() {
-                Err(error) if !self.resp2 && refuses_hello(&error) => {
-                    self.resp2 = true;
-                    self.dial()?
-                }
-                other => other?,
-            };
-            self.connection = Some(connection);
-        }
-        Ok(self.connection.as_mut().expect("just made"))
-    }
-
-    fn dial(&self) -> Result<Connection, RedisError> {
-        let info = self.client.get_connection_info();
-        let protocol = if self.resp2 { ProtocolVersion::RESP2 } else { ProtocolVersion::RESP3 };
-        let settings = info.redis_settings().clone().set_protocol(protocol);
-        let client = Client::open(info.clone().set_redis_settings(settings))?;
-        let timeout = self.options.timeout.max(Duration::from_millis(1));
-        let connection = client.get_connection_with_timeout(timeout)?;
-        connection.set_read_timeout(Some(timeout))?;
-        connection.set_write_timeout(Some(timeout))?;
-        Ok(connection)
+    fn connect(&mut self) -> Result<&mut Wire, RedisError> {
+        let wire = match self.wire.take() {
+            Some(wire) => wire,
+            None => self.place.connect(self.options.timeout.max(Duration::from_millis(1)))?,
+        };
+        Ok(self.wire.insert(wire))
     }
 
     /// Sends packed commands and takes the answer to each, errors of the server among them.
-    ///
-    /// A time-out ends it at once: waiting once more for every answer of a pipeline would add up to minutes.
     fn exchange(&mut self, packed: &[u8], answers: usize) -> Result<Vec<Value>, RedisError> {
-        let result = self.connect().and_then(|connection| {
-            connection.send_packed_command(packed)?;
-            let mut values = Vec::with_capacity(answers);
-            while values.len() < answers {
-                match connection.recv_response()? {
-                    Value::Push { .. } => {}
-                    value => values.push(value),
-                }
-            }
-            Ok(values)
-        });
+        let result = self.connect().and_then(|wire| wire.exchange(packed, answers));
         if result.is_err() {
-            // What is still on its way would be taken for the answer to the next command.
-            self.connection = None;
+            self.wire = None;
         }
         result
     }
 
     fn query<T: FromRedisValue>(&mut self, action: &'static str, command: &Cmd) -> Result<T, SinkError> {
-        let away = |source: RedisError| SinkError::Hot { action, source };
+        let away = |error: RedisError| away(action, error);
         let value = self.exchange(&command.get_packed_command(), 1).map_err(away)?.pop().expect("one answer was taken");
         let value = value.extract_error().map_err(away)?;
         redis::from_redis_value(value).map_err(|error| away(error.into()))
@@ -152,7 +117,7 @@ impl Redis {
 
     /// Sends commands that only read; one answer for each.
     fn read_all<T: FromRedisValue>(&mut self, action: &'static str, commands: &[Cmd]) -> Result<Vec<T>, SinkError> {
-        let away = |source: RedisError| SinkError::Hot { action, source };
+        let away = |error: RedisError| away(action, error);
         let mut out = Vec::with_capacity(commands.len());
         for commands in commands.chunks(COMMANDS_MAX) {
             let packed: Vec<u8> = commands.iter().flat_map(Cmd::get_packed_command).collect();
@@ -169,12 +134,12 @@ impl Redis {
         if batch.pipeline.is_empty() {
             return Ok(true);
         }
-        let away = |source: RedisError| SinkError::Hot { action, source };
+        let away = |error: RedisError| away(action, error);
         let packed = batch.pipeline.atomic().get_packed_pipeline();
         // MULTI, one QUEUED each, EXEC.
         let answers = self.exchange(&packed, batch.pipeline.len() + 2);
         *batch = Batch::default();
-        let mut answers = answers.map_err(away)?;
+        let mut answers = answers.map_err(&away)?;
         let executed = answers.pop().expect("two more answers than commands were taken");
         // A command that was not queued says why; EXEC then only says that it was aborted.
         for queued in answers {
@@ -424,6 +389,39 @@ impl HotState for Redis {
         Ok(())
     }
 
+    fn clear(&mut self) -> Result<(), SinkError> {
+        const ACTION: &str = "emptying";
+        // A prefix is no pattern.
+        let mut pattern = String::new();
+        for char in self.options.prefix.chars() {
+            if matches!(char, '*' | '?' | '[' | ']' | '^' | '-' | '\\') {
+                pattern.push('\\');
+            }
+            pattern.push(char);
+        }
+        pattern.push('*');
+        let ours = [self.key("cert:"), self.key("domain:")].map(String::into_bytes);
+        let mut cursor = "0".to_owned();
+        loop {
+            let scan = command("SCAN", &[&cursor, "MATCH", &pattern, "COUNT", SCAN_COUNT]);
+            let (next, keys): (String, Vec<Vec<u8>>) = self.query(ACTION, &scan)?;
+            let mut batch = Batch::default();
+            for key in keys.iter().filter(|key| ours.iter().any(|ours| key.starts_with(ours))) {
+                if batch.is_full_for(1, key.len()) {
+                    self.write(ACTION, &mut batch)?;
+                }
+                let mut unlink = redis::cmd("UNLINK");
+                unlink.arg(key);
+                batch.push(unlink);
+            }
+            self.write(ACTION, &mut batch)?;
+            if next == "0" {
+                return Ok(());
+            }
+            cursor = next;
+        }
+    }
+
     fn certificate_columns(&self) -> &'static [&'static str] {
         CERTIFICATE_COLUMNS
     }
@@ -466,6 +464,18 @@ impl HotState for Redis {
         self.write(ACTION, &mut batch)
     }
 
+    /// A transaction of commands that are used anyway: it meets a wrong password, a missing permission, a replica, a
+    /// full server, a cluster's node.
+    fn try_out(&mut self) -> Result<(), SinkError> {
+        let key = self.key("check");
+        let mut batch = Batch::default();
+        batch.push(command("HSET", &[&key, "by", "ct-stream check"]));
+        batch.push(command("PEXPIRE", &[&key, "1000"]));
+        batch.push(command("DEL", &[&key]));
+        self.write("trying to write", &mut batch)?;
+        Ok(())
+    }
+
     fn cert(&mut self, sha256: &str) -> Result<Option<HotRow>, SinkError> {
         let key = self.key(&format!("cert:{sha256}"));
         let row: HotRow = self.query("reading a certificate", &command("HGETALL", &[&key]))?;
@@ -483,9 +493,20 @@ impl HotState for Redis {
     fn findings(&mut self, limit: usize) -> Result<Vec<HotFinding>, SinkError> {
         let key = self.key("findings");
         let limit = limit.min(self.options.findings_max);
-        let entries: Vec<(String, HotRow)> =
-            self.query("reading findings", &command("XREVRANGE", &[&key, "+", "-", "COUNT", &limit.to_string()]))?;
-        Ok(entries.into_iter().map(|(place, row)| HotFinding { place, row }).collect())
+        let mut findings: Vec<HotFinding> = Vec::new();
+        // In pages, because an answer has a bound.
+        while findings.len() < limit {
+            let count = (limit - findings.len()).min(FINDINGS_PAGE);
+            let before = findings.last().map_or("+".to_owned(), |oldest| format!("({}", oldest.place));
+            let page: Vec<(String, HotRow)> = self
+                .query("reading findings", &command("XREVRANGE", &[&key, &before, "-", "COUNT", &count.to_string()]))?;
+            let is_last = page.len() < count;
+            findings.extend(page.into_iter().map(|(place, row)| HotFinding { place, row }));
+            if is_last {
+                break;
+            }
+        }
+        Ok(findings)
     }
 
     fn stats(&mut self, name: &str) -> Result<Counters, SinkError> {
@@ -519,11 +540,16 @@ fn push_hash(batch: &mut Batch, key: &str, fields: &BTreeMap<String, impl redis:
     }
 }
 
-/// Servers before 6.0, and those whose owner took the command away.
-fn refuses_hello(error: &RedisError) -> bool {
-    error.kind() == ErrorKind::RESP3NotSupported
-        || error.code() == Some("NOPROTO")
-        || error.detail().is_some_and(|detail| detail.starts_with("unknown command"))
+/// What failed, with the way out where the server's word for it tells nobody.
+fn away(action: &'static str, error: RedisError) -> SinkError {
+    let source = match error.kind() {
+        ErrorKind::Server(ServerErrorKind::Moved | ServerErrorKind::Ask) => {
+            (ErrorKind::InvalidClientConfig, "this server is a node of a Redis Cluster; hot state wants one server")
+                .into()
+        }
+        _ => error,
+    };
+    SinkError::Hot { action, source }
 }
 
 /// A stream refuses an id that is not newer than its newest: the finding is there, or was and has been trimmed.

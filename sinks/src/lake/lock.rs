@@ -12,6 +12,7 @@ use crate::error::SinkError;
 /// Written once into every lake, to see whether the store keeps the promise that commits rest on.
 const PROBE: &str = "_ct/probe";
 const LOCK: &str = "_ct/lock";
+const OVERWRITES: &str = "this store overwrites objects when asked to create them (no put-if-absent): use another one";
 
 /// The right to write to a local lake. It ends when this is dropped, and with the process at the latest.
 #[derive(Debug)]
@@ -30,6 +31,22 @@ impl Lake {
         let lock = self.store.local().map(|folder| self.lock_folder(folder)).transpose()?;
         self.probe().map_err(refuse)?;
         Ok(lock)
+    }
+
+    /// Whether a job could work on this lake: lists it, creates an object, sees that it cannot be created again, and
+    /// deletes it. `name` is a name that nobody else uses.
+    pub fn try_out(&self, name: &str) -> Result<(), SinkError> {
+        let path = format!("_ct/{name}");
+        let store = &self.store;
+        store.list("_ct/check")?;
+        store.put("writing", &path, Bytes::new(), PutMode::Create)?;
+        let again = store.put("writing", &path, Bytes::new(), PutMode::Create);
+        store.delete(&path)?;
+        match again {
+            Ok(()) => Err(SinkError::Url { url: store.url().to_owned(), why: OVERWRITES.to_owned() }),
+            Err(SinkError::Store { source: object_store::Error::AlreadyExists { .. }, .. }) => Ok(()),
+            Err(error) => Err(error),
+        }
     }
 
     fn lock_folder(&self, folder: &Path) -> Result<Lock, SinkError> {
@@ -56,7 +73,6 @@ impl Lake {
                 Err(error) => return Err(error),
             }
         }
-        let why = "this store overwrites objects when asked to create them (no put-if-absent): use another one";
-        Err(SinkError::Url { url: self.store.url().to_owned(), why: why.to_owned() })
+        Err(SinkError::Url { url: self.store.url().to_owned(), why: OVERWRITES.to_owned() })
     }
 }

@@ -3,6 +3,16 @@
 use std::io;
 use std::path::PathBuf;
 
+use super::Reason;
+
+/// Why a single attempt to connect failed; one line, escaped and bounded, without secrets.
+#[derive(Debug, thiserror::Error)]
+#[error("{detail} ({})", reason.as_str())]
+pub struct NoConnection {
+    pub reason: Reason,
+    pub detail: String,
+}
+
 /// Why a feed's options are refused. Never holds a header's value, nor the query or the credentials of a URL.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -19,7 +29,7 @@ pub enum FeedError {
     #[error("feed {feed}: {key} is not allowed: {why}")]
     Limit { feed: String, key: &'static str, why: &'static str },
 
-    #[error("feed {feed}: reading the certificates in {} failed; it must hold PEM certificates", path.display())]
+    #[error("feed {feed}: ca_file: reading the certificates in {} failed; it must hold PEM certificates", path.display())]
     CaFile { feed: String, path: PathBuf, source: io::Error },
 
     #[error("feed {feed}: this system has no root certificates; install them (ca-certificates) or set ca_file")]

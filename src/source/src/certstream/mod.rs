@@ -32,7 +32,7 @@ use self::options::Target;
 
 pub use self::connection::Frame;
 pub use self::cut::Reason;
-pub use self::error::FeedError;
+pub use self::error::{FeedError, NoConnection};
 pub use self::options::FeedOptions;
 
 /// For what is left to say when the run ends and the channel is full.
@@ -94,6 +94,24 @@ impl Feed {
         options::check_limits(&options)?;
         let target = Target::new(&options)?;
         Ok(Self { options, target })
+    }
+
+    /// Its URL without credentials and query, escaped.
+    pub fn url(&self) -> &str {
+        &self.target.url
+    }
+
+    /// One attempt: name, TCP, TLS and handshake within `limit`, and a close frame. No message is waited for.
+    ///
+    /// Needs a tokio runtime with I/O and time.
+    pub async fn probe(self, limit: Duration) -> Result<(), NoConnection> {
+        match connect(&self.target, limit).await {
+            Ok((wire, early)) => {
+                Connection::new(wire, early, &self.options).await.close(Some(CloseCode::Normal)).await;
+                Ok(())
+            }
+            Err(cut::Cut { reason, detail, .. }) => Err(NoConnection { reason, detail }),
+        }
     }
 
     /// Runs until `stop` holds `true` or its sender is gone, or until nobody receives.
