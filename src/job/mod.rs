@@ -118,9 +118,10 @@ pub fn replay(args: &ReplayArgs) -> Result<Exit, Failure> {
         return Ok(Exit::Done);
     }
 
+    let elapsed = started.elapsed();
     let applier = applier.lock().unwrap_or_else(PoisonError::into_inner).take();
     let report = applier.map(|applier| applier.finish(HOT_DEADLINE)).filter(|_| config.hot.url != "none");
-    let account = account(&plan, &lake, &start, started.elapsed(), restarts, status, report)?;
+    let account = account(&plan, &lake, &start, elapsed, restarts, status, report)?;
     let text = match args.summary {
         Summary::Text => account.text(),
         Summary::Json => format!("{}\n", account.json()),

@@ -400,7 +400,7 @@ impl HotState for Redis {
             pattern.push(char);
         }
         pattern.push('*');
-        let ours = [self.key("cert:"), self.key("domain:")].map(String::into_bytes);
+        let ours = [self.key("cert:"), self.key("domain:"), self.key("findings:new")].map(String::into_bytes);
         let mut cursor = "0".to_owned();
         loop {
             let scan = command("SCAN", &[&cursor, "MATCH", &pattern, "COUNT", SCAN_COUNT]);
