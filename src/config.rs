@@ -34,7 +34,7 @@ pub struct Config {
 }
 
 /// A live feed.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct FeedConfig {
     /// Stands in the column `feed`.
@@ -187,6 +187,13 @@ impl HotConfig {
     }
 }
 
+/// Headers are secrets, and so may be parts of the URL.
+impl fmt::Debug for FeedConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FeedConfig").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
 /// Without what the URL may hold of secrets.
 impl fmt::Debug for HotConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -323,7 +330,7 @@ impl Config {
     }
 
     fn check(&self) -> Result<()> {
-        between("lake.buffer_mb", self.lake.buffer_mb, 1, 1 << 20)?;
+        between("lake.buffer_mb", self.lake.buffer_mb, 1, 2_048)?;
         between("hot.ttl_s", self.hot.ttl_s, 1, 400 * 86_400)?;
         between("hot.per_domain", self.hot.per_domain as u64, 1, 1 << 20)?;
         between("hot.findings_max", self.hot.findings_max as u64, 1, 1 << 24)?;

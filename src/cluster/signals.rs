@@ -4,8 +4,10 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
+use signal_hook::SigId;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::flag;
+use signal_hook::low_level::unregister;
 
 use super::exit::Exit;
 
@@ -38,8 +40,31 @@ pub(crate) fn hangup_flag() -> io::Result<Arc<AtomicBool>> {
     Ok(hangup)
 }
 
+/// While it lives, the second signal ends the process at once.
+pub(crate) struct SecondSignal(Vec<SigId>);
+
+pub(crate) fn exit_at_second_signal() -> io::Result<SecondSignal> {
+    let seen = Arc::new(AtomicBool::new(false));
+    let mut ids = Vec::new();
+    for signal in ASKS_TO_STOP {
+        // Actions run in the order of their registration: the first signal must find the flag still down.
+        ids.push(flag::register_conditional_shutdown(signal, Exit::Failed as i32, Arc::clone(&seen))?);
+        ids.push(flag::register(signal, Arc::clone(&seen))?);
+    }
+    Ok(SecondSignal(ids))
+}
+
+impl Drop for SecondSignal {
+    fn drop(&mut self) {
+        for id in self.0.drain(..) {
+            unregister(id);
+        }
+    }
+}
+
 /// For a worker process: a service manager signals every process of the job, but only the supervisor can drain a
-/// cluster, so a worker leaves these two to it.
-pub(super) fn leave_to_supervisor() -> io::Result<()> {
-    stop_flag().map(drop)
+/// cluster, or start it again, so its children leave these signals to it.
+pub(crate) fn leave_to_supervisor() -> io::Result<()> {
+    stop_flag()?;
+    hangup_flag().map(drop)
 }

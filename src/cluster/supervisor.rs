@@ -34,6 +34,9 @@ use super::links::SOCKET_PATH_BYTES_MAX;
 use super::secret::{Secret, wipe};
 use super::wire::socket_path;
 
+/// What a child process is started from: this very binary, also when another one has taken its place on disk.
+pub(crate) const THIS_PROGRAM: &str = "/proc/self/exe";
+
 /// How often signals and exits are looked for while no process says anything.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
@@ -298,6 +301,7 @@ impl Worker {
     fn start(spec: &Spec<'_>, orders: &Orders, say: SyncSender<Said>) -> io::Result<Self> {
         let index = orders.index;
         let mut child = Command::new(&spec.program)
+            .arg0("ct-stream")
             .args(&spec.args)
             .envs(spec.env.iter().map(|(key, value)| (key, value)))
             .env(WORKER_ENV, index.to_string())

@@ -20,7 +20,7 @@ use crate::cli::{LogFormat, LogLevel, WorkerArgs};
 use crate::cluster::child::watch_parent;
 use crate::cluster::exit::Exit;
 use crate::cluster::links::connect;
-use crate::cluster::supervisor::{Spec, Timing, supervise};
+use crate::cluster::supervisor::{Spec, THIS_PROGRAM, Timing, supervise};
 use crate::config::{LogConfig, ModuleOptions};
 use crate::fail::Failure;
 use crate::progress::{Status, Ticker};
@@ -83,7 +83,7 @@ pub fn run_cluster(plan: &Plan, log: &LogConfig, watch: &Watch<'_>, stop: &Atomi
         let mut worker_plan = worker_plan.borrow_mut();
         (worker_plan.plan.modules, worker_plan.plan.module_options) = (modules, module_options);
         worker_plan.log_level = log_level;
-        // No process reads it now: each has read it when it started.
+        // A process that was just started and reads half of it ends, and is started again.
         let written = file.write(&*worker_plan);
         if let Err(error) = &written {
             error!(%error, "the new plan cannot be written; the job goes on as it was");
@@ -92,7 +92,7 @@ pub fn run_cluster(plan: &Plan, log: &LogConfig, watch: &Watch<'_>, stop: &Atomi
     };
     let (newest, starts) = (Cell::new(0), Cell::new(0_u64));
     let spec = Spec {
-        program: std::env::current_exe().context("finding this program")?,
+        program: THIS_PROGRAM.into(),
         args: vec!["worker".into(), "--plan".into(), file.path().into()],
         env: Vec::new(),
         processes: plan.processes,

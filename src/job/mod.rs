@@ -1,4 +1,4 @@
-//! Replay: from arguments to a plan, from the plan to a cluster, from its manifests to an account.
+//! Jobs, and replay above all: from arguments to a plan, from the plan to a cluster, from its manifests to an account.
 
 mod cluster;
 mod courier;
@@ -155,6 +155,7 @@ fn run_here(
     Ok(status_of(&shared))
 }
 
+/// The threads of this process that wait for stores and sockets.
 ///
 /// It lives as long as the process: readers may still wait for a store when a job ends early, and a runtime that goes
 /// away under them would make them panic.

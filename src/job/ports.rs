@@ -92,7 +92,9 @@ impl Blocks for JournalBlocks {
                 Poll::Ready(Input::Reached(Position { segment, chunk: batch }))
             }
             Ok(Some(Ok(News::Block(block)))) => {
-                self.at_ms.fetch_max(block.at_ms.unwrap_or_default(), Ordering::Relaxed);
+                if let Some(at_ms) = block.at_ms {
+                    self.at_ms.store(at_ms, Ordering::Relaxed);
+                }
                 Poll::Ready(Input::Block(journal_block(block, &self.name)))
             }
             Ok(Some(Err(error))) => fatal(&anyhow::Error::new(error).context("reading the journal")),

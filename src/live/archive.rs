@@ -36,6 +36,10 @@ impl Archive {
             for segment in segments {
                 // It stays in the journal until it is kept.
                 while let Err(error) = keep(&store, &journal, &segment) {
+                    if !segment.1.exists() {
+                        warn!(path = %segment.1.display(), "a segment of the journal was deleted before it was kept");
+                        break;
+                    }
                     let path = segment.1.display();
                     warn!(%path, error = format!("{error:#}"), "a segment of the journal cannot be kept; it is tried again");
                     std::thread::sleep(PAUSE);
@@ -59,10 +63,13 @@ impl Archive {
     }
 
     /// The next segment that is kept; never, without an archive.
-    pub async fn done(archive: &mut Option<Self>) -> Segment {
+    pub async fn done(archive: &mut Option<Self>) -> u32 {
         match archive {
             Some(archive) => match archive.done.recv().await {
-                Some(segment) => segment,
+                Some((number, _)) => {
+                    archive.taken.remove(&number);
+                    number
+                }
                 None => std::future::pending().await,
             },
             None => std::future::pending().await,

@@ -22,7 +22,7 @@ use super::feeds::feed;
 use super::told::{CollectorPlan, CollectorStatus, FeedState, FeedStatus, Order, Told};
 use crate::cli::WorkerArgs;
 use crate::cluster::exit::Exit;
-use crate::cluster::signals::stop_flag;
+use crate::cluster::signals::leave_to_supervisor;
 use crate::fail::Failure;
 use crate::job::{random_bytes, runtime};
 use crate::telemetry;
@@ -51,7 +51,7 @@ pub fn collect(args: &WorkerArgs) -> Result<Exit, Failure> {
     let plan: CollectorPlan = serde_json::from_slice(&text).context("reading the plan")?;
     telemetry::start(plan.log_level, plan.log_format);
     // A service manager signals every process of the job, but the supervisor says when to end.
-    drop(stop_flag()?);
+    leave_to_supervisor()?;
     let runtime = runtime()?;
     let options = Options { segment_bytes: plan.journal.segment_mb << 20 };
     let (journal, recovery) = open_journal(&plan.journal.dir, options)?;
@@ -168,11 +168,11 @@ impl Writer {
                     None => break,
                 },
                 order = orders.recv() => match order {
-                    Some(Order::Release(segment)) => self.release(segment)?,
+                    Some(Order::Release(segment)) => self.release(segment),
                     Some(Order::LogLevel(level)) => telemetry::set_level(level),
                     Some(Order::Drain) | None => break,
                 },
-                released = Archive::done(&mut self.archive) => self.remove(released)?,
+                released = Archive::done(&mut self.archive) => self.remove(released),
                 () = sleep_until(wake.into()) => {}
             }
             self.tend()?;
@@ -256,7 +256,9 @@ impl Writer {
             return Ok(());
         }
         if self.dirty.is_none() && self.committed.elapsed() >= TICK_EVERY {
-            self.journal.tick(now_ms())?;
+            if self.journal.pending_bytes() == 0 {
+                self.journal.tick(now_ms())?;
+            }
             return self.commit();
         }
         let due = self.dirty.is_some_and(|since| since.elapsed() >= COMMIT_EVERY);
@@ -303,7 +305,8 @@ impl Writer {
             }
             Some(from_ms) if !full => {
                 self.full_since = None;
-                let to_ms = now_ms();
+                // The clock may have been set back.
+                let to_ms = now_ms().max(from_ms);
                 info!(seconds = to_ms.saturating_sub(from_ms) / 1_000, "the journal has room again");
                 for feed in &mut self.status.feeds {
                     feed.gaps += 1;
@@ -319,16 +322,15 @@ impl Writer {
     }
 
     /// Segments before this one are needed no more.
-    fn release(&mut self, segment: u32) -> Result<(), JournalError> {
+    fn release(&mut self, segment: u32) {
         match &mut self.archive {
             Some(archive) => archive.keep(self.journal.releasable(segment)),
-            None => drop(self.journal.release(segment)?),
+            None => self.journal.release(segment).map(drop).unwrap_or_else(|error| stays(&error)),
         }
-        Ok(())
     }
 
-    fn remove(&mut self, (segment, _): (u32, PathBuf)) -> Result<(), JournalError> {
-        self.journal.remove(segment)
+    fn remove(&mut self, segment: u32) {
+        self.journal.remove(segment).unwrap_or_else(|error| stays(&error));
     }
 
     fn tell_status(&mut self) {
@@ -337,6 +339,11 @@ impl Writer {
         self.status.full = self.full_since.is_some();
         tell(&Told::Status(self.status.clone()));
     }
+}
+
+/// It is tried again with the next release.
+fn stays(error: &JournalError) {
+    warn!(%error, "a published segment of the journal cannot be deleted");
 }
 
 /// The absolute form of a journal's folder, which every process is given.

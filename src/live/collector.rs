@@ -17,6 +17,7 @@ use super::told::{Order, Told};
 use super::view::View;
 use crate::cli::LogLevel;
 use crate::cluster::exit::Exit;
+use crate::cluster::supervisor::THIS_PROGRAM;
 
 /// Before the collector is started again; doubled each time, up to the longest.
 const PAUSE_FIRST: Duration = Duration::from_millis(200);
@@ -61,8 +62,9 @@ struct State {
     stdin: Option<ChildStdin>,
     /// It is to end, and not to be started again.
     ending: bool,
-    /// The newest release, for a successor.
+    /// The newest release and log level, for a successor.
     released: u32,
+    level: Option<LogLevel>,
 }
 
 impl Collector {
@@ -85,7 +87,9 @@ impl Collector {
     }
 
     pub fn set_log_level(&self, level: LogLevel) {
-        self.shared.lock().say(Order::LogLevel(level));
+        let mut state = self.shared.lock();
+        state.level = Some(level);
+        state.say(Order::LogLevel(level));
     }
 
     /// Has it close its feeds and make durable what came, and waits until it has ended.
@@ -169,7 +173,8 @@ impl Shared {
             if state.ending {
                 return Ok(None);
             }
-            let mut child = Command::new(std::env::current_exe().context("finding this program")?)
+            let mut child = Command::new(THIS_PROGRAM)
+                .arg0("ct-stream")
                 .arg("collect")
                 .arg("--plan")
                 .arg(&self.plan)
@@ -194,8 +199,11 @@ impl Shared {
                     // Only the first is waited for.
                     let _ = ready.send(Ok((journal, newest)));
                     let mut state = self.lock();
-                    let released = state.released;
+                    let (released, level) = (state.released, state.level);
                     state.say(Order::Release(released));
+                    if let Some(level) = level {
+                        state.say(Order::LogLevel(level));
+                    }
                 }
                 Ok(Told::Status(status)) => self.view.set_collector(status),
                 Err(error) => debug!(%error, "the collector process said something unexpected"),

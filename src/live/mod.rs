@@ -33,7 +33,7 @@ pub use feeds::feed;
 
 use crate::cli::{RunArgs, Summary};
 use crate::cluster::exit::Exit;
-use crate::cluster::signals::{hangup_flag, stop_flag};
+use crate::cluster::signals::{exit_at_second_signal, hangup_flag, stop_flag};
 use crate::config::Config;
 use crate::fail::Failure;
 use crate::job::{
@@ -49,7 +49,7 @@ use view::View;
 /// How long the end of a job waits for hot state to catch up.
 const HOT_DEADLINE: Duration = Duration::from_secs(5);
 /// How often a journal that cannot be written is relieved.
-const RELIEVE_EVERY: Duration = Duration::from_secs(1);
+const RELIEVE_EVERY: Duration = Duration::from_secs(2);
 /// How often the state of hot state is looked at.
 const HOT_LOOK_EVERY: Duration = Duration::from_millis(500);
 
@@ -61,7 +61,9 @@ pub fn run(args: &RunArgs) -> Result<Exit, Failure> {
     for config in &config.feeds {
         feeds::feed(config).map_err(Failure::usage)?;
     }
-    let stop = stop_flag()?;
+    let (stop, hangup) = (stop_flag()?, hangup_flag()?);
+    // The start may wait for a store; nothing is drained then.
+    let starting = exit_at_second_signal()?;
     let (modules, module_options) = config.modules().map_err(Failure::usage)?;
     Modules::prepare(&modules, &module_options).map_err(Failure::usage)?;
     let runtime = runtime()?;
@@ -111,7 +113,7 @@ pub fn run(args: &RunArgs) -> Result<Exit, Failure> {
         announce: Some(config.hot.clone()),
     };
     let start = Start::after(&lake, &head, &plan)?;
-    if start.from.segment > newest.saturating_add(1) {
+    if (start.from.segment, start.from.chunk) > (newest.saturating_add(1), 0) {
         let (dir, segment) = (config.journal.dir.display(), start.from.segment);
         let text = format!(
             "{dir}: the lake goes on at segment {segment} of this journal, which ends at {newest}: an old copy was put \
@@ -130,7 +132,8 @@ pub fn run(args: &RunArgs) -> Result<Exit, Failure> {
         "live starts"
     );
 
-    let hangup = hangup_flag()?;
+    // What an earlier job had published, and had no time to release.
+    collector.release(start.from.segment);
     let current = RefCell::new(Renewed { modules, module_options, log_level: config.log.level });
     let relieved = Cell::new(None::<Instant>);
     let renewed = || {
@@ -138,7 +141,7 @@ pub fn run(args: &RunArgs) -> Result<Exit, Failure> {
             // A disk that is full takes no note of the time either, by which cuts are made: what was read is published
             // at once, which is what frees segments.
             let due = relieved.get().is_none_or(|last| last.elapsed() >= RELIEVE_EVERY);
-            return (due && view.journal_fails()).then(|| {
+            return (due && view.journal_fails() && view.has_unpublished()).then(|| {
                 relieved.set(Some(Instant::now()));
                 current.borrow().clone()
             });
@@ -181,6 +184,7 @@ pub fn run(args: &RunArgs) -> Result<Exit, Failure> {
         },
         renewed: &renewed,
     };
+    drop(starting);
     let ended = run_cluster(&plan, &config.log, &watch, &stop);
     drop(looker);
     collector.drain();

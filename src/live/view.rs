@@ -45,8 +45,11 @@ pub struct Now {
     /// Files of these manifests.
     pub files: u64,
     pub file_bytes: u64,
-    /// [`Now::read`] at that time.
+    /// [`Now::read`] at that time, and since when there is more.
     pub read_when_published: u64,
+    pub unpublished: Option<Instant>,
+    /// When the collector last said something.
+    pub collector_heard: Option<Instant>,
     pub hot: Option<HotReport>,
     /// Since when it has not been level with the lake.
     pub hot_behind: Option<Instant>,
@@ -88,7 +91,8 @@ impl View {
     }
 
     pub fn set_collector(&self, status: CollectorStatus) {
-        self.lock().collector = Some(status);
+        let mut now = self.lock();
+        (now.collector, now.collector_heard) = (Some(status), Some(Instant::now()));
     }
 
     pub fn set_worker(&self, index: usize, status: Status) {
@@ -99,6 +103,9 @@ impl View {
         if let Some(heard) = now.heard.get_mut(index) {
             *heard = Some(Instant::now());
         }
+        if now.read() > now.read_when_published {
+            now.unpublished.get_or_insert_with(Instant::now);
+        }
     }
 
     pub fn set_published(&self, news: &Published) {
@@ -107,6 +114,12 @@ impl View {
         (now.files, now.file_bytes) = (now.files + news.files, now.file_bytes + news.file_bytes);
         now.publishes += 1;
         now.read_when_published = now.read();
+        now.unpublished = None;
+    }
+
+    /// Something was read that is not published.
+    pub fn has_unpublished(&self) -> bool {
+        self.lock().unpublished.is_some()
     }
 
     /// Nothing can be made durable at the moment.
@@ -129,7 +142,10 @@ impl View {
     }
 
     pub fn cluster_started(&self) {
-        self.lock().read_when_published = 0;
+        let mut now = self.lock();
+        now.workers.fill(Status::default());
+        (now.read_when_published, now.unpublished) = (0, None);
+        drop(now);
         self.cluster_starts.fetch_add(1, Ordering::Relaxed);
     }
 
@@ -147,6 +163,9 @@ impl View {
         let mut faults = Vec::new();
         match &now.collector {
             None => faults.push("collector: not ready".to_owned()),
+            Some(_) if now.collector_heard.is_none_or(|heard| heard.elapsed() > SILENCE_MAX) => {
+                faults.push("collector: no word from it".to_owned());
+            }
             Some(collector) => {
                 let down = collector.feeds.iter().filter(|feed| feed.state != FeedState::Connected);
                 faults.extend(down.map(|feed| format!("feed {}: not connected", printable(&feed.name))));
@@ -162,9 +181,7 @@ impl View {
         let silent = |heard: &Option<Instant>| heard.is_none_or(|heard| heard.elapsed() > SILENCE_MAX);
         let silent = (0_usize..).zip(&now.heard).filter(|(_, heard)| silent(heard));
         faults.extend(silent.map(|(index, _)| format!("worker process {index}: no word from it")));
-        if now.read() > now.read_when_published
-            && now.published.map_or(self.uptime(), |published| published.elapsed()) > late
-        {
+        if now.unpublished.is_some_and(|since| since.elapsed() > late) {
             faults.push("lake: nothing was published for too long".to_owned());
         }
         let behind = now.hot_behind.is_some_and(|since| since.elapsed() > HOT_LATE);

@@ -128,6 +128,7 @@ impl Sum {
             return false;
         }
         self.cut.epoch = epoch;
+        let mut ends = false;
         for weight in weights {
             self.bytes += weight.bytes;
             self.cut.counts += &weight.counts;
@@ -137,13 +138,15 @@ impl Sum {
             }
             if let Some(tail) = weight.tail {
                 self.at = tail.at.or(self.at);
+                ends |= tail.last;
                 self.cut.counts += &tail.counts;
                 self.cut.broken.extend(tail.broken);
                 self.cut.next = tail.position.next(tail.last);
                 self.cut.lines = if tail.last { 0 } else { self.cut.lines + tail.lines };
             }
         }
-        if self.bytes > 0 || self.cut.counts.messages > 0 {
+        // Behind the end of a segment, the segment is needed no more: that counts like a message.
+        if ends || self.bytes > 0 || self.cut.counts.messages > 0 {
             // A clock that was set back starts the interval anew.
             self.since = self.since.min(self.at).or(self.at);
         }

@@ -131,7 +131,7 @@ impl Follower {
         let mut block = JournalBlock { offset: batch.offset, at_ms, lines_before: 1, ..self.block() };
         // What was lost came before this batch.
         let to_ms = at_ms.or(self.last_ms).unwrap_or_default();
-        block.gaps = self.gaps.drain(..).map(|gap| Gap { to_ms, ..gap }).collect();
+        block.gaps = self.gaps.drain(..).map(|gap| Gap { to_ms: to_ms.max(gap.from_ms.unwrap_or(0)), ..gap }).collect();
         match &batch.kind {
             Kind::Frames { feed, .. } if own => {
                 block.feed = Arc::clone(feed);

@@ -17,7 +17,7 @@ pub struct NoConnection {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum FeedError {
-    #[error("feed {feed}: bad URL {url}: {why}")]
+    #[error("feed {feed}: url {url}: {why}")]
     Url { feed: String, url: String, why: String },
 
     #[error("feed {feed}: {url} sends everything as plain text; use wss://, or set allow_plaintext for this feed")]

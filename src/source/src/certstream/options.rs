@@ -264,7 +264,7 @@ mod tests {
     #[test]
     fn bad_urls() {
         check("http://feed.example", Err("must begin with wss://"));
-        check("feed.example", Err("bad URL (not a URL): relative URL without a base"));
+        check("feed.example", Err("url (not a URL): relative URL without a base"));
         check("ws://", Err("empty host"));
         check("ws://a/#b", Err("fragment"));
     }
