@@ -1,10 +1,7 @@
 //! What the stages are measured on: lines of the generator, in blocks and as rows.
 
-#[allow(dead_code, unused_imports, unreachable_pub, reason = "the benches need the generator's lines, not its files")]
-#[path = "../../src/generate/mod.rs"]
-mod generate;
-
 use std::collections::HashSet;
+use std::process::Command;
 use std::sync::Arc;
 
 use ct_dataflows::operators::{decode, peek};
@@ -12,7 +9,6 @@ use ct_dataflows::records::{Block, Item};
 use ct_model::message::{Body, Reader, Sighting};
 use ct_model::x509::Decoder;
 use ct_model::{CertRecord, Rows};
-use generate::{Generator, Options};
 
 pub(crate) const SEED: u64 = 7;
 pub(crate) const MESSAGES: u64 = 30_000;
@@ -20,14 +16,20 @@ const BLOCK_BYTES: usize = 4 << 20;
 
 /// 30,000 messages of the Go server's full stream, in blocks of 4 MiB.
 pub(crate) fn blocks() -> Vec<Block> {
-    let mut generator = Generator::new(&Options { messages: MESSAGES, seed: SEED, ..Options::default() });
-    let (mut blocks, mut text) = (Vec::new(), Vec::new());
-    let mut more = true;
-    while more {
-        more = generator.next_line(&mut text).is_some();
-        if text.len() >= BLOCK_BYTES || !more {
-            blocks.push(Block { text: std::mem::take(&mut text), ..Block::default() });
-        }
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("stream.jsonl");
+    let made = Command::new(env!("CARGO_BIN_EXE_ct-stream"))
+        .args(["generate", "--messages", &MESSAGES.to_string(), "--seed", &SEED.to_string(), "--out"])
+        .arg(&path)
+        .status();
+    assert!(made.expect("the program starts").success(), "the stream was not written");
+    let text = std::fs::read(&path).expect("it was written");
+    let (mut blocks, mut rest) = (Vec::new(), &text[..]);
+    while !rest.is_empty() {
+        let lines = rest.iter().enumerate().skip(BLOCK_BYTES).find(|(_, byte)| **byte == b'\n');
+        let (block, behind) = rest.split_at(lines.map_or(rest.len(), |(end, _)| end + 1));
+        blocks.push(Block { text: block.to_vec(), ..Block::default() });
+        rest = behind;
     }
     blocks
 }

@@ -14,7 +14,6 @@ import argparse
 import base64
 import collections
 import dataclasses
-import fcntl
 import hashlib
 import pathlib
 import random
@@ -22,7 +21,6 @@ import select
 import socket
 import struct
 import sys
-import termios
 import threading
 import time
 
@@ -204,6 +202,7 @@ class Connection:
         self.ended = threading.Event()
         self.close_code = None
         self.answers_pings = True
+        self.synced = threading.Event()
 
     def run(self):
         path, headers = self.request()
@@ -229,8 +228,8 @@ class Connection:
                 position = max(0, feed.position + feed.resume)
                 feed.skipped += list(feed.order[feed.position:position])
                 feed.position = position
-        reader = threading.Thread(target=self.read, daemon=True)
-        reader.start()
+        self.reader = threading.Thread(target=self.read, daemon=True)
+        self.reader.start()
         self.send_all()
 
     def request(self):
@@ -263,7 +262,7 @@ class Connection:
         self.socket.sendall(b"HTTP/1.1 101 Swit")
 
     def refuse_hang(self):
-        time.sleep(self.fault.value)
+        self.ended.wait(self.fault.value)
 
     # Messages.
 
@@ -325,13 +324,10 @@ class Connection:
         with self.feed.lock:
             self.feed.cuts.append(Cut(kind, getattr(self, "number", -1), time.time(), self.close_code))
 
-    def settle(self):
-        """Waits until the client's kernel has acknowledged all."""
-        until = time.monotonic() + 10
-        while time.monotonic() < until:
-            if struct.unpack("i", fcntl.ioctl(self.socket, termios.TIOCOUTQ, b"\0\0\0\0"))[0] == 0:
-                return
-            time.sleep(0.002)
+    def sync(self):
+        """Waits until the client has read all: it answers a ping that comes behind it."""
+        self.write(frame(b"sync", PING))
+        self.synced.wait(10)
 
     def linger(self, seconds=5):
         """Ends our half, and waits for the client to end its own."""
@@ -350,14 +346,12 @@ class Connection:
         raise Over
 
     def fault_rst(self):
-        self.settle()
-        # What the client's kernel has, the client may still read.
-        time.sleep(0.3)
+        self.sync()
         self.cut("rst")
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         # The reader has to let go of the socket.
         self.ended.set()
-        time.sleep(0.2)
+        self.reader.join(5)
         self.socket.close()
         raise Over
 
@@ -413,8 +407,7 @@ class Connection:
         while len(self.buffer) < count:
             if not self.answers_pings:
                 # Half open: what comes is left in the kernel.
-                time.sleep(0.05)
-                if self.ended.is_set():
+                if self.ended.wait(0.05):
                     raise Over
                 continue
             if not self.readable():
@@ -454,6 +447,8 @@ class Connection:
             if self.answers_pings:
                 with self.writing:
                     self.socket.sendall(frame(payload, PONG))
+        if opcode == PONG and payload == b"sync":
+            self.synced.set()
         if opcode == CLOSE:
             self.close_code = struct.unpack(">H", payload[:2])[0] if len(payload) >= 2 else 1005
             return False

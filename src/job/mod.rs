@@ -52,20 +52,7 @@ pub fn replay(args: &ReplayArgs) -> Result<Exit, Failure> {
     let lake = Lake::open(Store::open(&config.lake.url, runtime.handle().clone())?);
     let feed = args.feed.clone().or(config.feed.clone()).unwrap_or_else(|| "replay".to_owned());
     let source = Source::Segments { feed, segments };
-    let plan = Plan {
-        job: random_id()?,
-        processes: config.cluster.processes,
-        workers: config.cluster.workers,
-        lake: config.lake.url.clone(),
-        connect: Duration::from_secs(config.cluster.connect_s),
-        keep_der: config.lake.der,
-        buffer_bytes: config.lake.buffer_mb << 20,
-        modules,
-        module_options,
-        input: source.digest(),
-        source,
-        announce: None,
-    };
+    let plan = Plan::new(&config, modules, module_options, source)?;
     // One process of a cluster on several hosts leads: it owns the lake and speaks for the job.
     let leads = args.job.process.unwrap_or(0) == 0;
     let _lock = if leads { lake.lock()? } else { None };

@@ -15,9 +15,8 @@ use ct_sinks::ResumePoint;
 use ct_sinks::lake::{Head, Lake};
 use ct_source::Segment;
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
 
-use crate::config::HotConfig;
+use crate::config::{Config, HotConfig, ModuleOptions};
 
 /// Messages after which a cut is made even if few rows gathered.
 const CUT_MESSAGES: u64 = 4_000_000;
@@ -40,7 +39,7 @@ pub struct Plan {
     pub keep_der: bool,
     pub buffer_bytes: u64,
     pub modules: Vec<String>,
-    pub module_options: BTreeMap<String, Map<String, Value>>,
+    pub module_options: ModuleOptions,
     pub source: Source,
     /// Where rows are shown before they are published.
     pub announce: Option<HotConfig>,
@@ -136,6 +135,24 @@ impl Start {
 }
 
 impl Plan {
+    /// A new job of `config`. A live one announces its rows where hot state is.
+    pub fn new(config: &Config, modules: Vec<String>, module_options: ModuleOptions, source: Source) -> Result<Self> {
+        Ok(Self {
+            job: random_id()?,
+            processes: config.cluster.processes,
+            workers: config.cluster.workers,
+            lake: config.lake.url.clone(),
+            connect: Duration::from_secs(config.cluster.connect_s),
+            keep_der: config.lake.der,
+            buffer_bytes: config.lake.buffer_mb << 20,
+            modules,
+            module_options,
+            input: source.digest(),
+            announce: source.is_live().then(|| config.hot.clone()),
+            source,
+        })
+    }
+
     pub fn settings(&self, start: &Start) -> Result<Settings> {
         let modules = Modules::prepare(&self.modules, &self.module_options)?;
         let (segments, interval, epochs_inflight) = match &self.source {

@@ -36,9 +36,7 @@ use crate::cluster::exit::Exit;
 use crate::cluster::signals::{exit_at_second_signal, hangup_flag, stop_flag};
 use crate::config::Config;
 use crate::fail::Failure;
-use crate::job::{
-    Plan, PlanFile, Published, Renewed, Source, Start, Watch, hot_told, open_hot, random_id, run_cluster, runtime,
-};
+use crate::job::{Plan, PlanFile, Published, Renewed, Source, Start, Watch, hot_told, open_hot, run_cluster, runtime};
 use crate::progress::{Status, Ticker};
 use crate::summary::{self, Account};
 use crate::telemetry;
@@ -98,20 +96,7 @@ pub fn run(args: &RunArgs) -> Result<Exit, Failure> {
     let (collector, (id, newest)) = Collector::start(plan_file.path(), view.clone())?;
 
     let source = Source::Journal { dir, id, publish_interval };
-    let plan = Plan {
-        job: random_id()?,
-        processes: config.cluster.processes,
-        workers: config.cluster.workers,
-        lake: config.lake.url.clone(),
-        connect: Duration::from_secs(config.cluster.connect_s),
-        keep_der: config.lake.der,
-        buffer_bytes: config.lake.buffer_mb << 20,
-        modules: modules.clone(),
-        module_options: module_options.clone(),
-        input: source.digest(),
-        source,
-        announce: Some(config.hot.clone()),
-    };
+    let plan = Plan::new(&config, modules.clone(), module_options.clone(), source)?;
     let start = Start::after(&lake, &head, &plan)?;
     if (start.from.segment, start.from.chunk) > (newest.saturating_add(1), 0) {
         let (dir, segment) = (config.journal.dir.display(), start.from.segment);

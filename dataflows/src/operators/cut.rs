@@ -6,8 +6,6 @@
 //! the input: when a worker stopped early, the cut in front of the gap tells the others to stop, too, and what they
 //! read beyond it is read again by the next job.
 
-use std::collections::BTreeMap;
-
 use ct_model::{Counts, Timestamp};
 use timely::dataflow::StreamVec;
 use timely::dataflow::channels::pact::Exchange;
@@ -15,6 +13,7 @@ use timely::dataflow::operators::Capability;
 use timely::dataflow::operators::generic::Operator;
 
 use super::VecBuilder;
+use super::waiting::Waiting;
 use crate::epoch::{Epoch, Position};
 use crate::records::{Cut, Decision, Weight};
 
@@ -48,21 +47,17 @@ pub fn cut<'s>(
 ) -> StreamVec<'s, Epoch, Decision> {
     weights.unary_frontier::<VecBuilder<Decision>, _, _, _>(Exchange::new(|_: &Weight| 0), "cut", |initial, _info| {
         drop(initial);
-        let mut open: BTreeMap<Epoch, (Capability<Epoch>, Vec<Weight>)> = BTreeMap::new();
+        let mut open = Waiting::default();
         let mut sum = Sum::new(start);
         let mut newest: Option<Capability<Epoch>> = None;
         let mut stopped = false;
         move |(input, frontier), output| {
             input.for_each(|capability, weights| {
                 let Some(capability) = capability.retain_least(output.output_index()) else { return };
-                let epoch = *capability.time();
-                open.entry(epoch).or_insert_with(|| (capability, Vec::new())).1.append(weights);
+                open.add(capability, weights);
             });
-            while let Some(first) = open.first_entry() {
-                if frontier.less_equal(first.key()) {
-                    break;
-                }
-                let (epoch, (capability, weights)) = first.remove_entry();
+            while let Some((capability, weights)) = open.next_closed(|epoch| frontier.less_equal(epoch)) {
+                let epoch = *capability.time();
                 if stopped {
                     continue;
                 }

@@ -4,16 +4,15 @@
 //! Frontier: an epoch's questions wait until no earlier one can come, then they are answered in input order; what is
 //! first is decided by position, never by arrival. What the lake knows comes in under epoch 0, before all else.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use ct_model::Key;
 use timely::dataflow::StreamVec;
 use timely::dataflow::channels::pact::Exchange;
-use timely::dataflow::operators::Capability;
 use timely::dataflow::operators::generic::Operator;
 
 use super::VecBuilder;
+use super::waiting::Waiting;
 use crate::epoch::Epoch;
 use crate::known::KeySet;
 use crate::meter::Meter;
@@ -34,7 +33,7 @@ pub fn dedup<'s>(
         |initial, _info| {
             drop(initial);
             let mut set = KeySet::default();
-            let mut open: BTreeMap<Epoch, (Capability<Epoch>, Vec<KeyQuestion>)> = BTreeMap::new();
+            let mut open = Waiting::default();
             move |(questions, frontier), (known, known_frontier), output| {
                 let before = (set.len(), set.bytes());
                 known.for_each(|_, keys| {
@@ -44,14 +43,10 @@ pub fn dedup<'s>(
                 });
                 questions.for_each(|capability, questions| {
                     let Some(capability) = capability.retain_least(output.output_index()) else { return };
-                    let epoch = *capability.time();
-                    open.entry(epoch).or_insert_with(|| (capability, Vec::new())).1.append(questions);
+                    open.add(capability, questions);
                 });
-                while let Some(first) = open.first_entry() {
-                    if frontier.less_equal(first.key()) || known_frontier.less_equal(first.key()) {
-                        break;
-                    }
-                    let (capability, mut questions) = first.remove();
+                let is_open = |epoch: &Epoch| frontier.less_equal(epoch) || known_frontier.less_equal(epoch);
+                while let Some((capability, mut questions)) = open.next_closed(is_open) {
                     questions.sort_by_key(|question| question.ordinal);
                     let first_sightings = questions.into_iter().filter(|question| set.insert(question.key));
                     output.session(&capability).give_iterator(first_sightings.map(|question| Answer {

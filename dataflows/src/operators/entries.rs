@@ -3,16 +3,15 @@
 //! Route: by the bin of log and page, so one worker sees every certificate at an index. State: one [`EntrySet`], about 4
 //! bytes an entry of a log that is read without gaps. Frontier: as `dedup`.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use ct_model::EntryPlace;
 use timely::dataflow::StreamVec;
 use timely::dataflow::channels::pact::Exchange;
-use timely::dataflow::operators::Capability;
 use timely::dataflow::operators::generic::Operator;
 
 use super::VecBuilder;
+use super::waiting::Waiting;
 use crate::epoch::Epoch;
 use crate::known::{EntrySet, Sight};
 use crate::meter::Meter;
@@ -33,7 +32,7 @@ pub fn entries<'s>(
         |initial, _info| {
             drop(initial);
             let mut set = EntrySet::default();
-            let mut open: BTreeMap<Epoch, (Capability<Epoch>, Vec<EntryQuestion>)> = BTreeMap::new();
+            let mut open = Waiting::default();
             move |(questions, frontier), (known, known_frontier), output| {
                 let before = (set.len(), set.bytes());
                 known.for_each(|_, entries| {
@@ -43,14 +42,10 @@ pub fn entries<'s>(
                 });
                 questions.for_each(|capability, questions| {
                     let Some(capability) = capability.retain_least(output.output_index()) else { return };
-                    let epoch = *capability.time();
-                    open.entry(epoch).or_insert_with(|| (capability, Vec::new())).1.append(questions);
+                    open.add(capability, questions);
                 });
-                while let Some(first) = open.first_entry() {
-                    if frontier.less_equal(first.key()) || known_frontier.less_equal(first.key()) {
-                        break;
-                    }
-                    let (capability, mut questions) = first.remove();
+                let is_open = |epoch: &Epoch| frontier.less_equal(epoch) || known_frontier.less_equal(epoch);
+                while let Some((capability, mut questions)) = open.next_closed(is_open) {
                     questions.sort_by_key(|question| question.ordinal);
                     let mut session = output.session(&capability);
                     for question in questions {

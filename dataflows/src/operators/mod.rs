@@ -13,6 +13,7 @@ pub mod read;
 pub mod settle;
 pub mod stage;
 pub mod tally;
+mod waiting;
 
 use timely::container::CapacityContainerBuilder;
 

@@ -3,16 +3,15 @@
 //! Route: by the finding's bin. State: one [`KeySet`]. Frontier: as `dedup`; the finding that comes first in the input
 //! stays, on the worker that holds its bin.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use ct_model::{Key, Rows};
 use timely::dataflow::StreamVec;
 use timely::dataflow::channels::pact::Exchange;
-use timely::dataflow::operators::Capability;
 use timely::dataflow::operators::generic::Operator;
 
 use super::VecBuilder;
+use super::waiting::Waiting;
 use crate::epoch::Epoch;
 use crate::known::KeySet;
 use crate::meter::Meter;
@@ -33,7 +32,7 @@ pub fn once<'s>(
         |initial, _info| {
             drop(initial);
             let mut set = KeySet::default();
-            let mut open: BTreeMap<Epoch, (Capability<Epoch>, Vec<Candidate>)> = BTreeMap::new();
+            let mut open = Waiting::default();
             move |(candidates, frontier), (known, known_frontier), output| {
                 let before = (set.len(), set.bytes());
                 known.for_each(|_, keys| {
@@ -43,14 +42,10 @@ pub fn once<'s>(
                 });
                 candidates.for_each(|capability, candidates| {
                     let Some(capability) = capability.retain_least(output.output_index()) else { return };
-                    let epoch = *capability.time();
-                    open.entry(epoch).or_insert_with(|| (capability, Vec::new())).1.append(candidates);
+                    open.add(capability, candidates);
                 });
-                while let Some(first) = open.first_entry() {
-                    if frontier.less_equal(first.key()) || known_frontier.less_equal(first.key()) {
-                        break;
-                    }
-                    let (capability, mut candidates) = first.remove();
+                let is_open = |epoch: &Epoch| frontier.less_equal(epoch) || known_frontier.less_equal(epoch);
+                while let Some((capability, mut candidates)) = open.next_closed(is_open) {
                     candidates.sort_by_key(|candidate| candidate.ordinal);
                     let findings: Vec<_> = candidates
                         .into_iter()

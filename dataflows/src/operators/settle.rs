@@ -12,10 +12,10 @@ use ct_model::IdKind;
 use ct_model::message::Sighting;
 use timely::dataflow::StreamVec;
 use timely::dataflow::channels::pact::{Exchange, Pipeline};
-use timely::dataflow::operators::Capability;
 use timely::dataflow::operators::generic::Operator;
 
 use super::VecBuilder;
+use super::waiting::Waiting;
 use crate::epoch::Epoch;
 use crate::meter::Meter;
 use crate::records::{Answer, Item, NamesOnly, News, Peeked, Settled};
@@ -33,24 +33,20 @@ pub fn settle<'s>(
         "settle",
         |initial, _info| {
             drop(initial);
-            let mut open: BTreeMap<Epoch, (Capability<Epoch>, Vec<Peeked>)> = BTreeMap::new();
+            let mut open = Waiting::default();
             let mut answered: BTreeMap<Epoch, Vec<Answer>> = BTreeMap::new();
             move |(peeked, frontier), (answers, answers_frontier), output| {
                 peeked.for_each(|capability, peeked| {
                     let Some(capability) = capability.retain_least(output.output_index()) else { return };
-                    let epoch = *capability.time();
-                    open.entry(epoch).or_insert_with(|| (capability, Vec::new())).1.append(peeked);
+                    open.add(capability, peeked);
                 });
                 answers.for_each(|capability, answers| {
                     let Some(&epoch) = capability.least() else { return };
                     answered.entry(epoch).or_default().append(answers);
                 });
-                while let Some(first) = open.first_entry() {
-                    if frontier.less_equal(first.key()) || answers_frontier.less_equal(first.key()) {
-                        break;
-                    }
-                    let (epoch, (capability, peeked)) = first.remove_entry();
-                    let answers = answered.remove(&epoch).unwrap_or_default();
+                let is_open = |epoch: &Epoch| frontier.less_equal(epoch) || answers_frontier.less_equal(epoch);
+                while let Some((capability, peeked)) = open.next_closed(is_open) {
+                    let answers = answered.remove(capability.time()).unwrap_or_default();
                     let mut session = output.session(&capability);
                     // An epoch is one chunk, read by one worker: there is one item list in it.
                     for peeked in peeked {

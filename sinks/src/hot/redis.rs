@@ -17,7 +17,6 @@
 //! The connection is dropped and the next call makes a new one.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::fmt::Write;
 use std::time::Duration;
 
 use ct_model::{IdKind, Timestamp};
@@ -273,45 +272,40 @@ impl Redis {
         first_rank: u64,
         rows: &arrow_array::RecordBatch,
     ) -> Result<(), SinkError> {
-        const ACTION: &str = "writing findings";
         let sequence = self.applying.as_ref().expect("begin comes before apply").manifest.sequence;
-        let key = self.key("findings");
-        let findings_max = self.options.findings_max.to_string();
-        let cells = Cells::of(rows, path)?;
-        let mut batch = Batch::default();
-        let (mut scratch, mut id) = (String::new(), String::new());
-        for row in 0..rows.num_rows() {
-            id.clear();
-            write!(id, "{sequence}-{}", first_rank + row as u64).expect("a String takes any text");
-            let mut xadd = command("XADD", &[&key, "MAXLEN", "=", &findings_max, &id]);
-            cells.for_each(row, &mut scratch, |name, text| _ = xadd.arg(name).arg(text));
-            let size = xadd.args_iter().map(|arg| arg_bytes(&arg)).sum();
-            if batch.is_full_for(1, size) {
-                self.write(ACTION, &mut batch)?;
-            }
-            batch.push(xadd);
-        }
-        self.write(ACTION, &mut batch)?;
-        Ok(())
+        let id_of = |row| format!("{sequence}-{}", first_rank + row as u64);
+        self.add_findings("writing findings", "findings", "=", path, rows, id_of)
     }
 
     /// Adds findings to the stream of those that may not be published so far, under ids of the server.
     pub(crate) fn announce_findings(&mut self, rows: &arrow_array::RecordBatch) -> Result<(), SinkError> {
-        const ACTION: &str = "announcing findings";
-        let key = self.key("findings:new");
+        self.add_findings("announcing findings", "findings:new", "~", "an announcement", rows, |_| "*".to_owned())
+    }
+
+    /// Adds rows to a stream of at most (`=`) or about (`~`) `findings_max`.
+    fn add_findings(
+        &mut self,
+        action: &'static str,
+        stream: &str,
+        bound: &str,
+        path: &str,
+        rows: &arrow_array::RecordBatch,
+        id_of: impl Fn(usize) -> String,
+    ) -> Result<(), SinkError> {
+        let key = self.key(stream);
         let findings_max = self.options.findings_max.to_string();
-        let cells = Cells::of(rows, "an announcement")?;
+        let cells = Cells::of(rows, path)?;
         let (mut batch, mut scratch) = (Batch::default(), String::new());
         for row in 0..rows.num_rows() {
-            let mut xadd = command("XADD", &[&key, "MAXLEN", "~", &findings_max, "*"]);
+            let mut xadd = command("XADD", &[&key, "MAXLEN", bound, &findings_max, &id_of(row)]);
             cells.for_each(row, &mut scratch, |name, text| _ = xadd.arg(name).arg(text));
             let size = xadd.args_iter().map(|arg| arg_bytes(&arg)).sum();
             if batch.is_full_for(1, size) {
-                self.write(ACTION, &mut batch)?;
+                self.write(action, &mut batch)?;
             }
             batch.push(xadd);
         }
-        self.write(ACTION, &mut batch)?;
+        self.write(action, &mut batch)?;
         Ok(())
     }
 
