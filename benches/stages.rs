@@ -98,7 +98,10 @@ fn bench_decode() {
     let (sightings, feed) = (input::first_sightings(&input::sightings(&input::blocks())), Arc::from("bench"));
     let mut decoder = Decoder::default();
     let rows = |sightings: Vec<_>| -> Vec<_> {
-        sightings.into_iter().map(|sighting| decode::subject(&mut decoder, sighting, &feed, false)).collect()
+        sightings
+            .into_iter()
+            .map(|sighting| decode::subject(&mut decoder, sighting, &feed, decode::Der::Drop))
+            .collect()
     };
     measure("decode", sightings.len() as u64, || sightings.clone(), rows);
 }

@@ -13,6 +13,8 @@
 -- `lake` is a folder, or the URL of a bucket and prefix as in --lake: DuckDB reads s3:// after `LOAD httpfs`.
 --
 --     certificates, entries, findings, rejected   the tables, with `date`, the UTC day of `seen` (NULL: unknown)
+--     coverage            stretches of logs that are all in the lake, with `date`, the UTC day of `head_at`
+--     proven              the verified ones among them, merged
 --     gaps                times in which a feed was not heard, with `date`, the UTC day of `gap_to`
 --     certificates_best   certificates, without rows that were only claimed and whose DER has arrived since
 --     names               one row per DNS name
@@ -62,9 +64,34 @@ SET VARIABLE ct_gaps = ct_table(getvariable('lake') || '/gaps/*/*.parquet', '
     NULL::VARCHAR AS feed, NULL::TIMESTAMP AS gap_from, NULL::TIMESTAMP AS gap_to, NULL::VARCHAR AS reason,
     NULL::VARCHAR AS detail');
 
+SET VARIABLE ct_coverage = ct_table(getvariable('lake') || '/coverage/*/*.parquet', '
+    NULL::VARCHAR AS log, NULL::BIGINT AS first, NULL::BIGINT AS last, NULL::BIGINT AS tree_size, NULL::VARCHAR AS root,
+    NULL::TIMESTAMP AS head_at, NULL::BOOLEAN AS verified, NULL::VARCHAR AS feed');
+
 CREATE OR REPLACE TEMP VIEW certificates AS FROM query(getvariable('ct_certificates'));
+CREATE OR REPLACE TEMP VIEW coverage AS FROM query(getvariable('ct_coverage'));
 CREATE OR REPLACE TEMP VIEW gaps AS FROM query(getvariable('ct_gaps'));
-CREATE OR REPLACE TEMP VIEW entries AS FROM query(getvariable('ct_entries'));
+
+-- Stretches of logs whose entries are proven to lie in a signed tree, overlaps and neighbours merged.
+CREATE OR REPLACE TEMP VIEW proven AS
+SELECT log, min(first) AS first, max(last) AS last
+FROM (
+    SELECT log, first, last, count(*) FILTER (WHERE before IS NULL OR first > before + 1)
+        OVER (PARTITION BY log ORDER BY first, last) AS island
+    FROM (
+        SELECT log, first, last, max(last) OVER (
+            PARTITION BY log ORDER BY first, last ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS before
+        FROM coverage WHERE verified))
+GROUP BY log, island;
+
+-- An entry is published before its tree head is reached: what proved it since stands in `coverage`.
+SET VARIABLE ct_entries_proven = CASE
+    WHEN (SELECT count(*) FROM glob(getvariable('lake') || '/coverage/*/*.parquet')) = 0 THEN getvariable('ct_entries')
+    ELSE 'SELECT entry.* REPLACE (CASE WHEN proven.last >= entry.log_index THEN true ELSE entry.verified END AS verified)
+        FROM (' || getvariable('ct_entries') || ') AS entry
+        ASOF LEFT JOIN proven ON entry.log = proven.log AND entry.log_index >= proven.first'
+END;
+CREATE OR REPLACE TEMP VIEW entries AS FROM query(getvariable('ct_entries_proven'));
 CREATE OR REPLACE TEMP VIEW findings AS FROM query(getvariable('ct_findings'));
 CREATE OR REPLACE TEMP VIEW rejected AS FROM query(getvariable('ct_rejected'));
 

@@ -24,8 +24,12 @@ pub struct Cli {
 pub enum Command {
     /// Read archived segments into the lake
     Replay(ReplayArgs),
-    /// Read live feeds into the lake, until a signal ends it
+    /// Read live feeds and logs into the lake, until a signal ends it
     Run(RunArgs),
+    /// Read from logs what the lake does not have of them
+    Fill(FillArgs),
+    /// What the lake has of each log, what is verified, and what is missing
+    Coverage(CoverageArgs),
     /// Prove the lake against its manifests: files, bytes, SHA-256, rows, duplicates
     Verify(VerifyArgs),
     /// Read the configuration and say what would run
@@ -89,12 +93,23 @@ pub struct JobArgs {
 
 #[derive(Clone, Debug, Args)]
 pub struct ReplayArgs {
-    /// Files, directories, globs or object-store URLs; JSON lines, also in gzip or zstd
+    /// Files, directories, globs or object-store URLs; JSON lines, also in gzip or zstd; folders with saved tiles or
+    /// get-entries pages of a log
     #[arg(required = true, value_name = "SEGMENT")]
     pub segments: Vec<String>,
     /// Name of the feed the segments come from [default: replay]
     #[arg(long, value_name = "NAME")]
     pub feed: Option<String>,
+    /// The log list (v3, a URL or a file) whose keys are trusted in archives of logs
+    #[arg(long, value_name = "LIST")]
+    pub log_list: Option<String>,
+    #[command(flatten)]
+    pub batch: BatchArgs,
+}
+
+/// Of jobs whose input has an end.
+#[derive(Clone, Debug, Args)]
+pub struct BatchArgs {
     #[command(flatten)]
     pub common: CommonArgs,
     #[command(flatten)]
@@ -108,10 +123,40 @@ pub struct ReplayArgs {
 }
 
 #[derive(Clone, Debug, Args)]
+pub struct FillArgs {
+    /// The log list (v3), a URL or a file
+    #[arg(long, value_name = "LIST")]
+    pub log_list: Option<String>,
+    /// Only logs with this text in their names; may be repeated
+    #[arg(long = "log", value_name = "NAME")]
+    pub logs: Vec<String>,
+    /// Entries to read, whether or not the lake has them: FIRST-LAST, or FIRST- to the newest
+    #[arg(long, value_name = "RANGE")]
+    pub range: Option<String>,
+    #[command(flatten)]
+    pub batch: BatchArgs,
+}
+
+#[derive(Clone, Debug, Args)]
+pub struct CoverageArgs {
+    /// The log list (v3), a URL or a file: also ask each log how large it is
+    #[arg(long, value_name = "LIST")]
+    pub log_list: Option<String>,
+    #[command(flatten)]
+    pub common: CommonArgs,
+    /// How the report is printed
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    pub format: Format,
+}
+
+#[derive(Clone, Debug, Args)]
 pub struct RunArgs {
     /// A feed beside those of the configuration: NAME=wss://HOST/PATH, or its URL alone
     #[arg(long = "feed", value_name = "FEED")]
     pub feeds: Vec<String>,
+    /// Follow the logs of a log list (v3): a URL or a file
+    #[arg(long, value_name = "LIST")]
+    pub log_list: Option<String>,
     /// Where the journal is: a folder on a local disk [default: ./journal]
     #[arg(long, value_name = "DIR", env = "CT_STREAM_JOURNAL")]
     pub journal: Option<PathBuf>,

@@ -1,6 +1,7 @@
 //! The commands that run no job: verify, check, hot, rebuild-hot, modules.
 
 mod check;
+mod logs;
 
 use anyhow::{Context, Result};
 use ct_dataflows::modules::{MODULES, OptionKind};
@@ -18,6 +19,7 @@ use crate::job::{open_hot, runtime};
 use crate::summary::{self, grouped, printable};
 use crate::telemetry;
 pub use check::check;
+pub use logs::{coverage, fill};
 
 /// Prints a line for each fault of the lake; a lake with faults ends with exit code 1.
 pub fn verify(args: &VerifyArgs) -> Result<Exit, Failure> {
@@ -126,7 +128,9 @@ fn kind(kind: &OptionKind) -> String {
         OptionKind::Integer { min, max } => format!("{min} to {max}"),
         OptionKind::Choice(words) => words.join(" or "),
         OptionKind::List => "list".to_owned(),
+        OptionKind::Fraction => "0 to 1".to_owned(),
         OptionKind::File => "text; NAME_file names a file".to_owned(),
+        OptionKind::Files => "list of {file, text}; NAME_file names files or folders".to_owned(),
     }
 }
 

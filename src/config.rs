@@ -6,8 +6,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use ct_dataflows::modules::{MODULES, file_option};
+use ct_dataflows::modules::{MODULES, OptionDef, OptionKind, file_option};
 use ct_sinks::hot::{self, HotOptions};
+use ct_source::logs;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -26,6 +27,7 @@ pub struct Config {
     pub log: LogConfig,
     pub modules: ModulesConfig,
     pub journal: JournalConfig,
+    pub logs: LogsConfig,
     pub http: HttpConfig,
     /// Name of the feed that segments come from.
     pub feed: Option<String>,
@@ -69,6 +71,58 @@ const fn ping_s() -> u64 {
 }
 const fn idle_s() -> u64 {
     25
+}
+
+/// CT logs that are followed.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct LogsConfig {
+    /// A log list (v3): a URL or a file. No list, no logs but those of `[[logs.log]]`.
+    pub list: Option<String>,
+    /// A public key (PEM) whose signature the list must have, in a file or at a URL beside it that ends in `.sig`.
+    pub list_key_file: Option<PathBuf>,
+    /// How often the list is read again.
+    pub list_refresh_s: u64,
+    /// Logs beside those of the list.
+    pub log: Vec<SingleLog>,
+    /// Only logs with one of these texts in their names; all when empty.
+    pub only: Vec<String>,
+    /// No logs with one of these texts in their names.
+    pub skip: Vec<String>,
+    /// Where a log begins that was not followed before.
+    pub start: LogStart,
+    /// Between looks at a tree head.
+    pub poll_s: u64,
+    /// Entries wait so long for their tile to fill.
+    pub partial_tile_s: u64,
+    /// Requests to one operator at a time.
+    pub requests_max: usize,
+    /// How operators can reach whoever runs this: an address or URL for the User-Agent.
+    pub contact: Option<String>,
+    /// Certificates to trust beside the system's (PEM).
+    pub ca_file: Option<PathBuf>,
+    /// `http://` to another machine is refused without it.
+    pub allow_plaintext: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogStart {
+    Head,
+    Beginning,
+}
+
+/// A log that stands in no list.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct SingleLog {
+    /// Of an RFC 6962 log, or the monitoring prefix of a static one.
+    pub url: String,
+    /// Its public key: base64 of the DER, as log lists have it.
+    pub key: String,
+    /// The submission prefix, which makes it a static log.
+    #[serde(default)]
+    pub submission_url: Option<String>,
 }
 
 /// What came from the feeds and is not published so far.
@@ -213,6 +267,33 @@ impl Default for JournalConfig {
     }
 }
 
+impl Default for LogsConfig {
+    fn default() -> Self {
+        Self {
+            list: None,
+            list_key_file: None,
+            list_refresh_s: 3_600,
+            log: Vec::new(),
+            only: Vec::new(),
+            skip: Vec::new(),
+            start: LogStart::Head,
+            poll_s: 10,
+            partial_tile_s: 60,
+            requests_max: 8,
+            contact: None,
+            ca_file: None,
+            allow_plaintext: false,
+        }
+    }
+}
+
+impl LogsConfig {
+    /// Whether any log is to be followed.
+    pub fn any(&self) -> bool {
+        self.list.is_some() || !self.log.is_empty()
+    }
+}
+
 impl Default for HttpConfig {
     fn default() -> Self {
         Self { addr: "127.0.0.1:9090".to_owned() }
@@ -289,8 +370,14 @@ impl Config {
                 idle_s: idle_s(),
             });
         }
-        if self.feeds.is_empty() {
-            bail!("no feeds: add [[feeds]] with `name` and `url` to the configuration, or --feed wss://HOST/PATH");
+        if let Some(list) = &run.log_list {
+            self.logs.list = Some(list.clone());
+        }
+        if self.feeds.is_empty() && !self.logs.any() {
+            bail!(
+                "nothing to read: add [[feeds]] with `name` and `url`, or `logs.list`, to the configuration, or \
+                 --feed wss://HOST/PATH or --log-list URL"
+            );
         }
         self.check()?;
         Ok(self)
@@ -306,12 +393,12 @@ impl Config {
             for (key, option) in keys.iter().filter_map(|key| Some((key, file_option(module, key)?))) {
                 let place = format!("modules.{module}.{key}");
                 let value = options.remove(key).unwrap_or_default();
-                let path = value.as_str().with_context(|| format!("{place}: not a text"))?;
-                if options.contains_key(option) {
-                    bail!("{place}: `{option}` is given too; leave one of them out");
+                let OptionDef { name, kind, .. } = option;
+                if options.contains_key(*name) {
+                    bail!("{place}: `{name}` is given too; leave one of them out");
                 }
-                let text = std::fs::read_to_string(path).with_context(|| format!("{place}: reading {path}"))?;
-                options.insert(option.to_owned(), text.into());
+                let given = if *kind == OptionKind::Files { files(&value) } else { file(&value) };
+                options.insert((*name).to_owned(), given.context(place)?);
             }
         }
         Ok((enabled, options))
@@ -338,6 +425,10 @@ impl Config {
         between("cluster.connect_s", self.cluster.connect_s, 1, 86_400)?;
         between("cluster.stall_s", self.cluster.stall_s, 2, 86_400)?;
         between("lake.publish_interval_s", self.lake.publish_interval_s, 1, 86_400)?;
+        between("logs.list_refresh_s", self.logs.list_refresh_s, 1, 30 * 86_400)?;
+        between("logs.poll_s", self.logs.poll_s, 1, 86_400)?;
+        between("logs.partial_tile_s", self.logs.partial_tile_s, 0, 86_400)?;
+        between("logs.requests_max", self.logs.requests_max as u64, 1, 256)?;
         between("journal.segment_mb", self.journal.segment_mb, 1, 1 << 12)?;
         between("journal.mb_max", self.journal.mb_max, 2 * self.journal.segment_mb, 1 << 30)?;
         let mut names = BTreeSet::new();
@@ -346,6 +437,9 @@ impl Config {
             if feed.name.is_empty() || feed.name.len() > 64 || feed.name.contains(char::is_control) || feed.name == "*"
             {
                 bail!("{}: a name has 1 to 64 characters", key("name"));
+            }
+            if feed.name == logs::FEED {
+                bail!("{}: this name stands for the logs", key("name"));
             }
             if !names.insert(&feed.name) {
                 bail!("{}: another feed has this name", key("name"));
@@ -363,6 +457,38 @@ impl Config {
         between("cluster.workers (-w)", self.cluster.workers as u64, 1, 256)?;
         between("cluster.processes x cluster.workers", (self.cluster.processes * self.cluster.workers) as u64, 1, 4_096)
     }
+}
+
+/// The text of the file that `value` names.
+fn file(value: &Value) -> Result<Value> {
+    let path = value.as_str().context("not a text")?;
+    std::fs::read_to_string(path).map(Value::from).with_context(|| format!("reading {path}"))
+}
+
+/// Names and texts of the files that `value` names, one or a list; a folder stands for the `*.toml` in it.
+fn files(value: &Value) -> Result<Value> {
+    let paths = match value {
+        Value::Array(paths) => paths.as_slice(),
+        one => std::slice::from_ref(one),
+    };
+    let mut files = Vec::new();
+    for path in paths {
+        let path = path.as_str().context("not a text or a list of texts")?;
+        let mut found = vec![PathBuf::from(path)];
+        if Path::new(path).is_dir() {
+            let entries = std::fs::read_dir(path).with_context(|| format!("reading {path}"))?;
+            let entries = entries.collect::<Result<Vec<_>, _>>().with_context(|| format!("reading {path}"))?;
+            found = entries.into_iter().map(|entry| entry.path()).collect();
+            found.retain(|path| path.extension().is_some_and(|ending| ending == "toml"));
+            found.sort();
+        }
+        for path in found {
+            let path = path.to_string_lossy();
+            let text = std::fs::read_to_string(&*path).with_context(|| format!("reading {path}"))?;
+            files.push(serde_json::json!({ "file": path, "text": text }));
+        }
+    }
+    Ok(files.into())
 }
 
 /// The host in a URL, for a name.

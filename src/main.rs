@@ -42,6 +42,8 @@ fn run(command: Command) -> Result<Exit, Failure> {
         Command::Run(args) => live::run(&args),
         Command::Worker(args) => job::work(&args),
         Command::Collect(args) => live::collect(&args),
+        Command::Fill(args) => commands::fill(&args),
+        Command::Coverage(args) => commands::coverage(&args),
         Command::Verify(args) => commands::verify(&args),
         Command::Check(args) => commands::check(&args),
         Command::Hot(args) => commands::hot(&args),

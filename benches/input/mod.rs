@@ -58,7 +58,9 @@ pub(crate) fn ders(sightings: &[Sighting]) -> Vec<&[u8]> {
 /// So many rows of certificates, repeated if there are not enough.
 pub(crate) fn rows(sightings: Vec<Sighting>, count: usize) -> Rows {
     let (mut decoder, feed) = (Decoder::default(), Arc::from("bench"));
-    let records: Vec<CertRecord> =
-        sightings.into_iter().map(|sighting| decode::subject(&mut decoder, sighting, &feed, false).record).collect();
+    let records: Vec<CertRecord> = sightings
+        .into_iter()
+        .map(|sighting| decode::subject(&mut decoder, sighting, &feed, decode::Der::Drop).record)
+        .collect();
     Rows { certificates: records.iter().cycle().take(count).cloned().collect(), ..Rows::default() }
 }

@@ -22,6 +22,7 @@ use crate::epoch::Epoch;
 use crate::meter::Meter;
 use crate::modules::Modules;
 use crate::operators::cut::{CutRule, CutStart};
+use crate::operators::decode::Der;
 use crate::operators::read::Brake;
 use crate::operators::stage::CutsWaiting;
 use crate::operators::{cut, decode, dedup, entries, examine, known, once, peek, publish, read, settle, stage, tally};
@@ -80,7 +81,12 @@ where
     let first_keys = dedup::dedup(peeked.keys, known.keys, meter.clone());
     let first_entries = entries::entries(peeked.entries, known.entries, meter.clone());
     let settled = settle::settle(peeked.peeked, first_keys.concat(first_entries), meter.clone());
-    let decoded = decode::decode(settled, keep_der);
+    let use_of_der = match keep_der {
+        true => Der::Keep,
+        false if modules.want_der() => Der::Examine,
+        false => Der::Drop,
+    };
+    let decoded = decode::decode(settled, use_of_der);
     let (rows, candidates) = examine::examine(decoded, modules);
     let late = once::once(candidates, known.findings, meter.clone());
     let (rows, weights) = tally::tally(rows.concat(late), ports.show);

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use ct_model::message::Sighting;
 use ct_model::name::NameLists;
-use ct_model::{CertRecord, Counts, EntryPlace, EntryRecord, Finding, Gap, Key, Rejected, Rows, Timestamp};
+use ct_model::{CertRecord, Counts, Coverage, EntryPlace, EntryRecord, Finding, Gap, Key, Rejected, Rows, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::epoch::Position;
@@ -29,6 +29,8 @@ pub struct Block {
     pub text: Vec<u8>,
     /// What is known to be missing before `text`.
     pub gaps: Vec<Gap>,
+    /// A reader of logs made the text: what it states of their coverage is so. Anybody else's word on that is nothing.
+    pub of_logs: bool,
     /// The last line that starts in this chunk, if it is longer than a message may be.
     pub overlong: Option<Overlong>,
     /// The segment ends with this chunk.
@@ -93,6 +95,7 @@ pub enum News {
     /// An entry where another certificate stands already.
     Conflict,
     Rejected,
+    Coverage,
 }
 
 /// What a message of an epoch left to be settled, in input order.
@@ -100,6 +103,7 @@ pub enum News {
 pub enum Item {
     Sighting(Sighting),
     Rejected(Rejected),
+    Coverage(Coverage),
     Names(NameLists),
 }
 
@@ -141,6 +145,7 @@ pub struct Settled {
     pub entries: Vec<EntryRecord>,
     pub rejected: Vec<Rejected>,
     pub gaps: Vec<Gap>,
+    pub coverage: Vec<Coverage>,
     pub names: Vec<NamesOnly>,
     pub tail: Tail,
 }
@@ -152,6 +157,7 @@ pub struct Decoded {
     pub entries: Vec<EntryRecord>,
     pub rejected: Vec<Rejected>,
     pub gaps: Vec<Gap>,
+    pub coverage: Vec<Coverage>,
     pub names: Vec<NamesOnly>,
     pub tail: Tail,
 }
@@ -161,6 +167,8 @@ pub struct Decoded {
 pub struct Subject {
     pub record: CertRecord,
     pub odd_names: Vec<Box<str>>,
+    /// The certificate's bytes, where a module wants them and the row does not keep them.
+    pub der: Option<Vec<u8>>,
 }
 
 /// A finding that counts only if nothing before it has its id.

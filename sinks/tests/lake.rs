@@ -14,7 +14,7 @@ use arrow_array::cast::AsArray;
 use arrow_array::types::{Int64Type, TimestampMicrosecondType};
 use arrow_array::{Array, RecordBatch, StringArray};
 use ct_model::id::{log_digest, to_hex};
-use ct_model::{CertId, CertRecord, Counts, EntryPlace, Gap, Key, Rows, Table, Timestamp};
+use ct_model::{CertId, CertRecord, Counts, Coverage, EntryPlace, Gap, Key, Rows, Table, Timestamp};
 use ct_sinks::lake::{EncodeOptions, EncodedFile, Fault, Known, Lake, encode};
 use ct_sinks::manifest::FORMAT;
 use ct_sinks::{FileEntry, Manifest, ResumePoint, SinkError, Store};
@@ -87,8 +87,8 @@ fn some_certificates(count: u64) -> Rows {
 
 #[track_caller]
 fn check_schema(table: Table, options: &EncodeOptions, golden: &str) {
-    let gaps = vec![support::gap(&mut Random(1))];
-    let files = encode(Rows { gaps, ..support::rows(1, 1) }, options).unwrap();
+    let (gaps, coverage) = (vec![support::gap(&mut Random(1))], vec![support::stretch(&mut Random(1))]);
+    let files = encode(Rows { gaps, coverage, ..support::rows(1, 1) }, options).unwrap();
     let file = files.into_iter().find(|file| file.table == table).unwrap();
     let reader = SerializedFileReader::new(file.bytes).unwrap();
     let metadata = reader.metadata().file_metadata();
@@ -126,6 +126,11 @@ fn schema_of_rejected() {
 #[test]
 fn schema_of_gaps() {
     check_schema(Table::Gaps, &WITHOUT_DER, include_str!("golden/gaps.txt"));
+}
+
+#[test]
+fn schema_of_coverage() {
+    check_schema(Table::Coverage, &WITHOUT_DER, include_str!("golden/coverage.txt"));
 }
 
 #[test]
@@ -257,6 +262,23 @@ fn gaps_read_back_as_they_went_in() {
 }
 
 #[test]
+fn coverage_reads_back_as_it_went_in() {
+    let random = &mut support::Random(5);
+    let mut coverage: Vec<Coverage> = (0..50).map(|_| support::stretch(random)).collect();
+    let runtime = runtime();
+    let lake = in_memory(&runtime);
+    for part in coverage.chunks(20) {
+        let rows = Rows { coverage: part.to_vec(), ..Rows::default() };
+        add(&lake, vec![encode(rows, &WITHOUT_DER).unwrap()]);
+    }
+    let mut found = lake.coverage().unwrap();
+    coverage.sort_by_key(|row| (row.first, row.last));
+    found.sort_by_key(|row| (row.first, row.last));
+    assert_eq!(found, coverage);
+    assert_eq!(lake.verify(&mut |fault| panic!("{fault}")).unwrap().rows, 50);
+}
+
+#[test]
 fn entries_read_back_as_they_went_in() {
     let rows = support::rows(3, 5_000);
     let mut expected: Vec<_> = rows
@@ -324,6 +346,9 @@ fn all_parts_together_know_everything_once() {
         rows.entries[0].log = None;
         rows.entries[1].log_index = None;
         rows.entries[2].id = CertId::claimed_sha1([seed as u8; 20]);
+        let random = &mut Random(seed);
+        rows.coverage = (0..100).map(|_| support::stretch(random)).collect();
+        expected.extend(rows.coverage.iter().map(|row| Known::Other(Key::coverage(row))));
         expected.extend(rows.certificates.iter().map(|row| Known::Certificate(row.id.key())));
         expected.extend(rows.entries.iter().map(|row| match (&row.log, row.log_index) {
             (Some(log), Some(index)) => {

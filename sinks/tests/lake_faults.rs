@@ -261,6 +261,7 @@ fn rows(epoch: u64, part: u32) -> Rows {
     let seed = epoch * 100 + u64::from(part);
     let mut rows = support::rows(seed, 3);
     rows.gaps = vec![support::gap(&mut support::Random(seed))];
+    rows.coverage = vec![support::stretch(&mut support::Random(seed))];
     if part > 0 {
         rows.entries.clear();
         rows.findings.clear();
@@ -334,6 +335,7 @@ fn visible(place: &Place, runtime: &Runtime) -> Vec<String> {
             let column = match table {
                 Table::Rejected => "raw",
                 Table::Gaps => "detail",
+                Table::Coverage => "root",
                 Table::Certificates | Table::Entries | Table::Findings => "id",
             };
             for batch in ParquetRecordBatchReader::try_new(runtime.block_on(get), 1_024).unwrap() {
@@ -359,6 +361,7 @@ fn expected(epochs: u64) -> Vec<String> {
         names.extend(rows.findings.iter().map(|row| format!("findings {}", to_hex(&row.id))));
         names.extend(rows.rejected.iter().map(|row| format!("rejected {}", to_hex(&row.raw))));
         names.extend(rows.gaps.iter().map(|row| format!("gaps {}", row.detail)));
+        names.extend(rows.coverage.iter().map(|row| format!("coverage {}", to_hex(&row.root))));
     }
     names.sort();
     names
@@ -654,5 +657,5 @@ fn nothing_in_the_working_folder_looks_like_a_table() {
             }
         }
     }
-    assert_eq!(files, 5);
+    assert_eq!(files, 6);
 }

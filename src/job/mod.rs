@@ -21,14 +21,15 @@ use ct_sinks::lake::Lake;
 use tokio::runtime::Runtime;
 use tracing::info;
 
-use crate::cli::{ReplayArgs, Summary};
+use crate::cli::{BatchArgs, ReplayArgs, Summary};
 use crate::cluster::exit::Exit;
 use crate::cluster::hello::Member;
 use crate::cluster::links::{Addresses, connect};
 use crate::cluster::secret::Secret;
 use crate::cluster::signals::{stop_flag, stop_flag_or_exit};
-use crate::config::{Config, HotConfig};
+use crate::config::{Config, HotConfig, LogsConfig};
 use crate::fail::{self, Failure};
+use crate::live;
 use crate::progress::{Status, display};
 use crate::summary::{self, Account};
 use crate::telemetry;
@@ -42,16 +43,31 @@ use worker::{Process, Shared};
 const HOT_DEADLINE: Duration = Duration::from_secs(30);
 
 pub fn replay(args: &ReplayArgs) -> Result<Exit, Failure> {
+    batch(&args.batch, |config, runtime| {
+        let list = args.log_list.as_ref().or(config.logs.list.as_ref());
+        let logs = match list {
+            Some(list) => live::known_logs(&LogsConfig { list: Some(list.clone()), ..config.logs.clone() }, runtime)?,
+            None => Vec::new(),
+        };
+        let segments = ct_source::expand(&args.segments, &logs, runtime.handle())?;
+        let feed = args.feed.clone().or(config.feed.clone()).unwrap_or_else(|| "replay".to_owned());
+        Ok(Source::Segments { feed, segments, logs: None })
+    })
+}
+
+/// Runs a job whose input, found by `source`, has an end.
+pub fn batch(
+    args: &BatchArgs,
+    source: impl FnOnce(&Config, &Runtime) -> Result<Source, Failure>,
+) -> Result<Exit, Failure> {
     let started = Instant::now();
     let config = Config::load(&args.common).and_then(|config| config.with_job(&args.job)).map_err(Failure::usage)?;
     telemetry::start(config.log.level, config.log.format);
     let runtime = runtime()?;
     let (modules, module_options) = config.modules().map_err(Failure::usage)?;
     Modules::prepare(&modules, &module_options).map_err(Failure::usage)?;
-    let segments = ct_source::expand(&args.segments, runtime.handle())?;
+    let source = source(&config, runtime)?;
     let lake = Lake::open(Store::open(&config.lake.url, runtime.handle().clone())?);
-    let feed = args.feed.clone().or(config.feed.clone()).unwrap_or_else(|| "replay".to_owned());
-    let source = Source::Segments { feed, segments };
     let plan = Plan::new(&config, modules, module_options, source)?;
     // One process of a cluster on several hosts leads: it owns the lake and speaks for the job.
     let leads = args.job.process.unwrap_or(0) == 0;
@@ -65,7 +81,7 @@ pub fn replay(args: &ReplayArgs) -> Result<Exit, Failure> {
         manifest = start.newest,
         segment = start.from.segment,
         chunk = start.from.chunk,
-        "replay starts"
+        "the job starts"
     );
     let hot_state = if leads { open_hot(&config.hot, &lake)? } else { None };
     let applier = Arc::new(Mutex::new(Some(Applier::start(lake.clone(), hot_state, ApplierOptions::default()))));
@@ -123,7 +139,7 @@ pub fn replay(args: &ReplayArgs) -> Result<Exit, Failure> {
 
 /// Runs process `member` of a cluster, or the only one, in this process.
 fn run_here(
-    args: &ReplayArgs,
+    args: &BatchArgs,
     plan: &Plan,
     lake: Lake,
     start: Start,

@@ -14,6 +14,7 @@ use ct_model::{Counts, id};
 use ct_sinks::ResumePoint;
 use ct_sinks::lake::{Head, Lake};
 use ct_source::Segment;
+use ct_source::logs::AccessOptions;
 use serde::{Deserialize, Serialize};
 
 use crate::config::{Config, HotConfig, ModuleOptions};
@@ -51,7 +52,12 @@ pub struct Plan {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum Source {
     /// To its end.
-    Segments { feed: String, segments: Vec<Segment> },
+    Segments {
+        feed: String,
+        segments: Vec<Segment>,
+        /// How logs are asked, where segments are to be read from them.
+        logs: Option<AccessOptions>,
+    },
     /// For as long as somebody writes it.
     Journal {
         dir: PathBuf,
@@ -72,7 +78,7 @@ impl Source {
     pub fn digest(&self) -> String {
         let mut parts: Vec<Vec<u8>> = Vec::new();
         match self {
-            Self::Segments { feed, segments } => {
+            Self::Segments { feed, segments, .. } => {
                 parts.push(feed.clone().into());
                 for segment in segments {
                     parts.extend([

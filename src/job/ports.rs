@@ -13,7 +13,7 @@ use ct_dataflows::records::{Block, Cut, Known, Overlong};
 use ct_model::{Counts, Gap, Rows, Timestamp};
 use ct_sinks::lake::{self, EncodeOptions, EncodedFile, Lake, encode};
 use ct_sinks::{FileEntry, Manifest, ResumePoint, SinkError, manifest};
-use ct_source::{ChunkReceiver, JournalBlock, JournalInlet, News, Step};
+use ct_source::{ChunkReceiver, JournalBlock, JournalInlet, News, Step, logs};
 use serde::{Deserialize, Serialize};
 use timely::scheduling::SyncActivator;
 use tracing::{error, info};
@@ -26,8 +26,8 @@ use crate::fail::{fatal, line_of};
 pub struct SegmentBlocks {
     pub chunks: ChunkReceiver,
     pub feed: Arc<str>,
-    /// Segments by position.
-    pub names: Arc<[Arc<str>]>,
+    /// Segments by position: their names, and whether a reader of logs makes their text.
+    pub segments: Arc<[(Arc<str>, bool)]>,
     /// The job is to end early.
     pub draining: Arc<AtomicBool>,
 }
@@ -48,17 +48,21 @@ impl Blocks for SegmentBlocks {
             Ok(None) => Poll::Pending,
             Ok(Some(Step::End)) => Poll::End,
             Err(error) => fatal(&anyhow::Error::new(error)),
-            Ok(Some(Step::Chunk(chunk))) => Poll::Ready(Input::Block(Block {
-                position: Position { segment: chunk.segment, chunk: chunk.chunk },
-                feed: self.feed.clone(),
-                segment_name: self.names[chunk.segment as usize].clone(),
-                offset: chunk.offset,
-                text: chunk.text,
-                overlong: chunk.overlong.map(|long| Overlong { offset: long.offset, head: long.head }),
-                last: chunk.last,
-                broken: chunk.broken,
-                ..Block::default()
-            })),
+            Ok(Some(Step::Chunk(chunk))) => {
+                let (name, of_logs) = &self.segments[chunk.segment as usize];
+                Poll::Ready(Input::Block(Block {
+                    position: Position { segment: chunk.segment, chunk: chunk.chunk },
+                    feed: self.feed.clone(),
+                    segment_name: name.clone(),
+                    of_logs: *of_logs,
+                    offset: chunk.offset,
+                    text: chunk.text,
+                    overlong: chunk.overlong.map(|long| Overlong { offset: long.offset, head: long.head }),
+                    last: chunk.last,
+                    broken: chunk.broken,
+                    ..Block::default()
+                }))
+            }
         }
     }
 }
@@ -111,6 +115,7 @@ fn journal_block(block: JournalBlock, name: &str) -> Block {
         reason: gap.reason.into(),
         detail: gap.detail.into(),
     });
+    let of_logs = *block.feed == *logs::FEED;
     Block {
         position: Position { segment: block.segment, chunk: block.batch },
         feed: block.feed,
@@ -120,6 +125,7 @@ fn journal_block(block: JournalBlock, name: &str) -> Block {
         lines_before: block.lines_before,
         text: block.text,
         gaps: gaps.collect(),
+        of_logs,
         overlong: None,
         last: block.last,
         broken: None,

@@ -130,13 +130,14 @@ fn blocks(
     let from = (start.from.segment, start.from.chunk);
     let draining = || shared.draining.clone();
     Ok(match &plan.source {
-        Source::Segments { feed, segments } => {
-            let options = Options { progress: shared.progress.clone(), ..Options::new(runtime) };
-            let names: Arc<[Arc<str>]> = segments.iter().map(|segment| segment.name.as_str().into()).collect();
+        Source::Segments { feed, segments, logs } => {
+            let options = Options { progress: shared.progress.clone(), logs: logs.clone(), ..Options::new(runtime) };
+            let told: Arc<[(Arc<str>, bool)]> =
+                segments.iter().map(|segment| (segment.name.as_str().into(), segment.encoding.is_of_logs())).collect();
             let blocks = |chunks| SegmentBlocks {
                 chunks,
                 feed: feed.as_str().into(),
-                names: names.clone(),
+                segments: told.clone(),
                 draining: draining(),
             };
             let readers = ct_source::start(segments.as_slice().into(), placement, from, options)?;

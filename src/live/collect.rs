@@ -1,4 +1,4 @@
-//! The collector process: feeds on one side, the journal on the other.
+//! The collector process: feeds and logs on one side, the journal on the other.
 //!
 //! A frame is durable before anything else is done with it. Frames of all feeds go through one queue, in bounded
 //! memory, to the one writer of the journal, which makes them durable together every [`COMMIT_EVERY`]. While it cannot,
@@ -13,13 +13,15 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use anyhow::{Context, Result};
 use ct_source::certstream::{Event, Feed, State};
 use ct_source::journal::{Gap, Journal, JournalError, Options, Recovery};
+use ct_source::logs::{self, LogEvent, Logs};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{sleep_until, timeout};
 use tracing::{error, info, warn};
 
 use super::archive::Archive;
 use super::feeds::feed;
-use super::told::{CollectorPlan, CollectorStatus, FeedState, FeedStatus, Order, Told};
+use super::logs::{Positions, keep_evidence};
+use super::told::{CollectorPlan, CollectorStatus, FeedState, FeedStatus, LogStatus, Order, Told};
 use crate::cli::WorkerArgs;
 use crate::cluster::exit::Exit;
 use crate::cluster::signals::leave_to_supervisor;
@@ -66,10 +68,18 @@ pub fn collect(args: &WorkerArgs) -> Result<Exit, Failure> {
     thread::Builder::new().name("orders".to_owned()).spawn(move || read_orders(&orders_in))?;
 
     let feeds = plan.feeds.iter().map(feed).collect::<Result<Vec<_>, _>>().map_err(Failure::usage)?;
+    let logs = plan
+        .logs
+        .any()
+        .then(|| super::logs::logs(&plan.logs, plan.logs_held.clone()))
+        .transpose()
+        .map_err(Failure::usage)?;
+    let positions = Positions::open(&plan.journal.dir).context("reading the positions of the logs")?;
     tell(&Told::Ready { journal: journal.id().to_string(), newest: journal.newest() });
-    let mut writer = Writer::new(journal, plan.feeds.iter().map(|feed| feed.name.clone()), archive);
+    let names = plan.feeds.iter().map(|feed| feed.name.clone());
+    let mut writer = Writer::new(journal, plan.journal.dir.clone(), names, archive, positions);
     writer.journal_bytes_max = plan.journal.mb_max << 20;
-    runtime.block_on(writer.run(feeds, &recovery.last_ms, orders))?;
+    runtime.block_on(writer.run(Sources { feeds, logs }, &recovery.last_ms, orders))?;
     Ok(Exit::Done)
 }
 
@@ -101,14 +111,29 @@ fn tell(told: &Told) {
     }
 }
 
-fn now_ms() -> u64 {
+/// By the system's clock.
+pub fn now_ms() -> u64 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(now.as_millis()).unwrap_or(u64::MAX)
+}
+
+struct Sources {
+    feeds: Vec<Feed>,
+    logs: Option<Logs>,
+}
+
+/// What sources say.
+enum Said {
+    /// Of the feed at this index.
+    Feed(usize, Event),
+    Log(logs::Said),
 }
 
 /// The one writer of the journal.
 struct Writer {
     journal: Journal,
+    dir: PathBuf,
+    positions: Positions,
     archive: Option<Archive>,
     status: CollectorStatus,
     journal_bytes_max: u64,
@@ -122,11 +147,19 @@ struct Writer {
 }
 
 impl Writer {
-    fn new(journal: Journal, feeds: impl Iterator<Item = String>, archive: Option<Archive>) -> Self {
+    fn new(
+        journal: Journal,
+        dir: PathBuf,
+        feeds: impl Iterator<Item = String>,
+        archive: Option<Archive>,
+        positions: Positions,
+    ) -> Self {
         let feeds = feeds.map(|name| FeedStatus { name, ..FeedStatus::default() }).collect();
         let status = CollectorStatus { feeds, ..CollectorStatus::default() };
         Self {
             journal,
+            dir,
+            positions,
             archive,
             status,
             journal_bytes_max: u64::MAX,
@@ -139,32 +172,44 @@ impl Writer {
 
     async fn run(
         mut self,
-        feeds: Vec<Feed>,
+        sources: Sources,
         last_ms: &BTreeMap<String, u64>,
         mut orders: mpsc::UnboundedReceiver<Order>,
     ) -> Result<()> {
         let (stop_feeds, stop) = watch::channel(false);
         let (all, mut events) = mpsc::channel(EVENTS_WAITING_MAX);
-        for (index, feed) in feeds.into_iter().enumerate() {
+        for (index, feed) in sources.feeds.into_iter().enumerate() {
             let (out, mut said) = mpsc::channel(EVENTS_WAITING_MAX);
             let last = last_ms.get(&self.status.feeds[index].name).and_then(|ms| i64::try_from(*ms).ok());
             tokio::spawn(feed.run(out, stop.clone(), last));
             let all = all.clone();
             tokio::spawn(async move {
                 while let Some(event) = said.recv().await {
-                    if all.send((index, event)).await.is_err() {
+                    if all.send(Said::Feed(index, event)).await.is_err() {
                         return;
                     }
                 }
             });
         }
-        drop(all);
+        if let Some(logs) = sources.logs {
+            let (out, mut said) = mpsc::channel(EVENTS_WAITING_MAX);
+            tokio::spawn(logs.run(self.positions.all(), out, stop.clone()));
+            tokio::spawn(async move {
+                while let Some(said) = said.recv().await {
+                    if all.send(Said::Log(said)).await.is_err() {
+                        return;
+                    }
+                }
+            });
+        } else {
+            drop(all);
+        }
         let mut told = Instant::now();
         loop {
             let (accepts, wake) = (self.accepts(), self.wake());
             tokio::select! {
                 event = events.recv(), if accepts => match event {
-                    Some((index, event)) => self.take(index, event)?,
+                    Some(said) => self.take(said)?,
                     None => break,
                 },
                 order = orders.recv() => match order {
@@ -185,8 +230,8 @@ impl Writer {
         stop_feeds.send_replace(true);
         // What the feeds have in hand, and the gaps they end with. A journal that is full takes no more.
         let last_words = async {
-            while let Some((index, event)) = events.recv().await {
-                self.take(index, event)?;
+            while let Some(said) = events.recv().await {
+                self.take(said)?;
             }
             Ok::<_, JournalError>(())
         };
@@ -195,6 +240,8 @@ impl Writer {
         }
         self.journal.tick(now_ms())?;
         self.journal.commit()?;
+        self.positions.committed();
+        self.positions.write();
         self.tell_status();
         Ok(())
     }
@@ -212,7 +259,44 @@ impl Writer {
         self.pause_until.unwrap_or(next).min(status)
     }
 
-    fn take(&mut self, index: usize, event: Event) -> Result<(), JournalError> {
+    fn take(&mut self, said: Said) -> Result<(), JournalError> {
+        match said {
+            Said::Feed(index, event) => self.take_feed(index, event),
+            Said::Log(said) => self.take_log(said),
+        }
+    }
+
+    fn take_log(&mut self, said: logs::Said) -> Result<(), JournalError> {
+        let logs::Said { id, name, event } = said;
+        let known = self.status.logs.iter().position(|log| *log.id == *id);
+        let known = known.unwrap_or_else(|| {
+            let new = LogStatus { id: id.to_string(), name: name.to_string(), ..LogStatus::default() };
+            self.status.logs.push(new);
+            self.status.logs.len() - 1
+        });
+        let log = &mut self.status.logs[known];
+        match event {
+            LogEvent::Lines { lines, entries, position, room } => {
+                self.dirty.get_or_insert_with(Instant::now);
+                let at_ms = now_ms();
+                for line in lines.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
+                    self.journal.append(logs::FEED, at_ms, line)?;
+                }
+                drop((lines, room));
+                log.entries += entries;
+                (log.next, log.proven) = (position.next(), position.proven());
+                self.positions.reach(&id, position);
+            }
+            LogEvent::Head { size, timestamp_ms } => {
+                (log.size, log.head_ms, log.error) = (size, Some(timestamp_ms), None);
+            }
+            LogEvent::Alarm(alarm) => keep_evidence(&self.dir, &alarm, log, now_ms()),
+            LogEvent::Failed(error) => log.error = Some(error),
+        }
+        Ok(())
+    }
+
+    fn take_feed(&mut self, index: usize, event: Event) -> Result<(), JournalError> {
         let feed = &mut self.status.feeds[index];
         match event {
             Event::Frames(frames) => {
@@ -272,6 +356,7 @@ impl Writer {
         let started = Instant::now();
         match self.journal.commit() {
             Ok(()) => {
+                self.positions.committed();
                 self.status.commits += 1;
                 self.status.commit_seconds += started.elapsed().as_secs_f64();
                 (self.dirty, self.committed) = (None, Instant::now());

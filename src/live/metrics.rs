@@ -13,7 +13,7 @@ use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::{Registry, Unit};
 
-use super::told::FeedState;
+use super::told::{FeedState, LogStatus};
 use super::view::{Now, View};
 use crate::progress::Status;
 
@@ -97,6 +97,20 @@ impl Collector for Page {
             page.counters("feed_bytes", "Bytes of messages received", "feed", count(|feed| feed.bytes))?;
             page.counters("feed_connects", "Connections made", "feed", count(|feed| feed.connects))?;
             page.counters("feed_gaps", "Gaps noted", "feed", count(|feed| feed.gaps))?;
+            let logs = || collector.logs.iter();
+            let gauge = |of: fn(&LogStatus) -> u64| logs().map(move |log| (log.name.as_str(), of(log) as f64));
+            page.gauges("log_tree_size", "Entries by the newest tree head", None, "log", gauge(|log| log.size))?;
+            page.gauges("log_next_index", "Next entry to be read", None, "log", gauge(|log| log.next))?;
+            page.gauges("log_verified_size", "Next entry to be proven", None, "log", gauge(|log| log.proven))?;
+            let lag = gauge(|log| log.size.saturating_sub(log.next));
+            page.gauges("log_lag_entries", "Entries that are signed and not read", None, "log", lag)?;
+            let age = logs().filter_map(|log| Some((log.name.as_str(), (now_ms - log.head_ms? as f64) / 1e3)));
+            page.gauges("log_head_age", "Since the newest tree head was signed", Some(&Unit::Seconds), "log", age)?;
+            let failing = gauge(|log| u64::from(log.error.is_some()));
+            page.gauges("log_failing", "1 while the log cannot be read", None, "log", failing)?;
+            let count = |of: fn(&LogStatus) -> u64| logs().map(move |log| (log.name.as_str(), of(log)));
+            page.counters("log_entries", "Entries read", "log", count(|log| log.entries))?;
+            page.counters("log_alarms", "Contradictions to what the log signed", "log", count(|log| log.alarms))?;
             page.gauge("journal", "Segments on disk", Some(&Unit::Bytes), collector.journal_bytes as f64)?;
             page.gauge("journal_full", "1 while the feeds wait for room", None, f64::from(collector.full))?;
             let failing = f64::from(collector.error.is_some());

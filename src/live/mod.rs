@@ -11,11 +11,13 @@ mod collect;
 mod collector;
 mod feeds;
 mod http;
+mod logs;
 mod metrics;
 mod told;
 mod view;
 
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -27,9 +29,10 @@ use ct_sinks::hot::{Applier, ApplierOptions};
 use ct_sinks::lake::Lake;
 use tracing::{error, info};
 
-pub use collect::collect;
+pub use collect::{collect, now_ms};
 pub use collector::NeverReady;
 pub use feeds::feed;
+pub use logs::{access, known_logs, logs};
 
 use crate::cli::{RunArgs, Summary};
 use crate::cluster::exit::Exit;
@@ -59,6 +62,9 @@ pub fn run(args: &RunArgs) -> Result<Exit, Failure> {
     for config in &config.feeds {
         feeds::feed(config).map_err(Failure::usage)?;
     }
+    if config.logs.any() {
+        logs(&config.logs, BTreeMap::new()).map_err(Failure::usage)?;
+    }
     let (stop, hangup) = (stop_flag()?, hangup_flag()?);
     // The start may wait for a store; nothing is drained then.
     let starting = exit_at_second_signal()?;
@@ -82,12 +88,15 @@ pub fn run(args: &RunArgs) -> Result<Exit, Failure> {
         http::serve(http, runtime, view.clone());
     }
 
+    let logs_held = if config.logs.any() { held(&lake)? } else { BTreeMap::new() };
     let dir = collect::absolute(&config.journal.dir).map_err(Failure::usage)?;
     let mut journal = config.journal.clone();
     journal.dir.clone_from(&dir);
     let plan_file = PlanFile::new().context("making a file for the plan")?;
     let collector_plan = CollectorPlan {
         feeds: config.feeds.clone(),
+        logs: config.logs.clone(),
+        logs_held,
         journal,
         log_level: config.log.level,
         log_format: config.log.format,
@@ -200,6 +209,16 @@ pub fn run(args: &RunArgs) -> Result<Exit, Failure> {
     };
     summary::print(&text).context("writing the summary")?;
     Ok(Exit::Done)
+}
+
+/// By log: the index behind the last entry of which the lake says that it has it.
+fn held(lake: &Lake) -> Result<BTreeMap<String, u64>> {
+    let mut held = BTreeMap::new();
+    for row in lake.coverage().context("reading what the lake holds of logs")? {
+        let next = held.entry(row.log.to_string()).or_default();
+        *next = row.last.saturating_add(1).max(*next);
+    }
+    Ok(held)
 }
 
 /// What the configuration says now of what can change while a job runs: modules, their options, and the log level.

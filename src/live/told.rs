@@ -1,14 +1,19 @@
 //! What the collector process and its supervisor tell each other: a line of JSON each.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use crate::cli::{LogFormat, LogLevel};
-use crate::config::{FeedConfig, JournalConfig};
+use crate::config::{FeedConfig, JournalConfig, LogsConfig};
 
 /// What a collector reads from its plan file. It may hold secrets: only its owner can read the file.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct CollectorPlan {
     pub feeds: Vec<FeedConfig>,
+    pub logs: LogsConfig,
+    /// By name: where logs go on of which nothing else is known, because the lake has what comes before.
+    pub logs_held: BTreeMap<String, u64>,
     pub journal: JournalConfig,
     pub log_level: LogLevel,
     pub log_format: LogFormat,
@@ -42,6 +47,7 @@ pub enum Told {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct CollectorStatus {
     pub feeds: Vec<FeedStatus>,
+    pub logs: Vec<LogStatus>,
     /// Of all segments on disk.
     pub journal_bytes: u64,
     /// Not durable so far.
@@ -53,6 +59,28 @@ pub struct CollectorStatus {
     /// Commits of the journal, and the seconds they took in all.
     pub commits: u64,
     pub commit_seconds: f64,
+}
+
+/// A log that is followed. Counters are since the collector started.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct LogStatus {
+    /// SHA-256 (hex) of its key.
+    pub id: String,
+    pub name: String,
+    /// Of the newest tree head.
+    pub size: u64,
+    /// When it was signed, unix ms.
+    pub head_ms: Option<u64>,
+    /// The next index to be read.
+    pub next: u64,
+    /// Entries from the beginning that are proven, as far as this collector and those before it read them.
+    pub proven: u64,
+    pub entries: u64,
+    pub alarms: u64,
+    /// The last of them.
+    pub alarm: Option<String>,
+    /// Why it cannot be read at the moment.
+    pub error: Option<String>,
 }
 
 /// Counters are since the collector started.

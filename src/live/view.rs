@@ -169,6 +169,10 @@ impl View {
             Some(collector) => {
                 let down = collector.feeds.iter().filter(|feed| feed.state != FeedState::Connected);
                 faults.extend(down.map(|feed| format!("feed {}: not connected", printable(&feed.name))));
+                let alarms = collector.logs.iter().filter_map(|log| Some((&log.name, log.alarm.as_ref()?)));
+                faults.extend(alarms.map(|(log, alarm)| format!("log {}: {}", printable(log), printable(alarm))));
+                let failing = collector.logs.iter().filter(|log| log.error.is_some());
+                faults.extend(failing.map(|log| format!("log {}: cannot be read", printable(&log.name))));
                 if collector.full {
                     faults.push("journal: full, the feeds wait".to_owned());
                 }

@@ -116,7 +116,7 @@ fn lakes() {
 #[test]
 fn hot_questions() {
     let place = place();
-    place.replay("s.jsonl", "lake", "--hot embedded").ends(0);
+    place.replay("s.jsonl", "lake", "--hot embedded --modules names").ends(0);
     is_told(place.run("hot cert 1234 --lake lake"), 2, &["1234", "SHA-256"]);
     is_told(place.run("hot stats --lake lake --hot none"), 2, &["--hot none"]);
     for nothing in [format!("cert {}", "0".repeat(64)), "domain nowhere.example".to_owned(), "findings".to_owned()] {

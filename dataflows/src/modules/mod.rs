@@ -11,16 +11,22 @@ use ct_model::{CertRecord, Finding, Severity};
 use serde_json::{Map, Value};
 
 pub mod guard;
+mod lookalike;
 mod names;
 mod options;
+pub mod phish;
+pub mod policy;
+pub mod rules;
 mod trie;
 mod watchlist;
 
 pub use guard::{guarded, is_guarded};
+pub use lookalike::{Class, Hit, Lookalike};
 pub use options::{OptionDef, OptionError, OptionKind, Options, Settings, nearest};
 
 /// Every module, in the order in which they examine.
-pub const MODULES: &[ModuleDef] = &[names::MODULE, watchlist::MODULE];
+pub const MODULES: &[ModuleDef] =
+    &[names::MODULE, watchlist::MODULE, lookalike::MODULE, phish::MODULE, policy::MODULE, rules::MODULE];
 
 /// A module as it is listed: what it is called, what it does, what can be set, how it gets ready.
 pub struct ModuleDef {
@@ -34,6 +40,11 @@ pub struct ModuleDef {
 pub trait Examine: Send + Sync {
     /// Appends what it finds. A pure function of `self` and `subject`: implementors have no interior mutability.
     fn examine(&self, subject: &Subject<'_>, out: &mut Vec<Finding>);
+
+    /// Whether it looks at [`Subject::der`].
+    fn wants_der(&self) -> bool {
+        false
+    }
 }
 
 /// What modules see: a certificate with the readings of its names, or the names of a message that has no certificate.
@@ -46,16 +57,20 @@ pub struct Subject<'a> {
     /// could not be read is [`ct_model::name::UNPARSABLE`], a redacted one is `?`.
     pub odd_names: &'a [Box<str>],
     pub ips: &'a [Box<str>],
+    /// The certificate as it was read; only where a selected module wants it ([`Modules::want_der`]) and the feed
+    /// sent it.
+    pub der: Option<&'a [u8]>,
 }
 
 impl<'a> Subject<'a> {
+    /// Without its bytes.
     pub fn certificate(certificate: &'a CertRecord, odd_names: &'a [Box<str>]) -> Self {
-        Self { certificate: Some(certificate), names: &certificate.names, odd_names, ips: &certificate.ips }
+        Self { certificate: Some(certificate), names: &certificate.names, odd_names, ips: &certificate.ips, der: None }
     }
 
     /// A message that names no certificate.
     pub const fn names_only(names: &'a [Box<str>]) -> Self {
-        Self { certificate: None, names, odd_names: &[], ips: &[] }
+        Self { certificate: None, names, odd_names: &[], ips: &[], der: None }
     }
 
     /// All names, plain ones first.
@@ -132,6 +147,11 @@ impl Modules {
         Ok(Self { prepared })
     }
 
+    /// Whether a selected module looks at the bytes of certificates.
+    pub fn want_der(&self) -> bool {
+        self.prepared.iter().any(|(_, module)| module.wants_der())
+    }
+
     /// The selected modules in the order in which they examine.
     pub fn names(&self) -> impl Iterator<Item = &'static str> {
         self.prepared.iter().map(|(name, _)| *name)
@@ -172,9 +192,9 @@ fn module_error(module: &str, subject: &Subject<'_>, error: &str) -> Finding {
 /// If `key` is how users name a file whose text is an option of `module` (`list_file`): that option (`list`).
 ///
 /// The job reads the file and gives its text under the option's name, because a module opens no files.
-pub fn file_option(module: &str, key: &str) -> Option<&'static str> {
+pub fn file_option(module: &str, key: &str) -> Option<&'static OptionDef> {
     let module = MODULES.iter().find(|known| known.name == module)?;
-    module.options.iter().find(|option| option.file_key().as_deref() == Some(key)).map(|option| option.name)
+    module.options.iter().find(|option| option.file_key().as_deref() == Some(key))
 }
 
 #[cfg(test)]
@@ -211,6 +231,7 @@ pub(crate) mod tests {
             signature_algorithm: None,
             is_ca: None,
             sct_count: None,
+            scts: Vec::new(),
             parse: ParseState::Ok,
             parse_error: None,
             der_bytes: None,
@@ -292,10 +313,11 @@ pub(crate) mod tests {
 
     #[test]
     fn unknown_modules_are_mistakes() {
-        let want = "modules: unknown module \"watchlst\"; did you mean \"watchlist\"? known: names, watchlist";
+        let known = "known: names, watchlist, lookalike, phish, policy, rules";
+        let want = &format!("modules: unknown module \"watchlst\"; did you mean \"watchlist\"? {known}");
         check_error(&["watchlst"], &json!({}), want);
         check_error(&[], &json!({"watchlst": {}}), want);
-        check_error(&["xyz"], &json!({}), "modules: unknown module \"xyz\"; known: names, watchlist");
+        check_error(&["xyz"], &json!({}), &format!("modules: unknown module \"xyz\"; {known}"));
     }
 
     #[test]
@@ -305,9 +327,10 @@ pub(crate) mod tests {
 
     #[test]
     fn a_file_option_goes_by_another_key() {
-        assert_eq!(file_option("watchlist", "list_file"), Some("list"));
+        assert_eq!(file_option("watchlist", "list_file").map(|option| option.name), Some("list"));
+        assert_eq!(file_option("rules", "rules_file").map(|option| option.name), Some("rules"));
         for (module, key) in [("watchlist", "list"), ("watchlist", "items_file"), ("names", "list_file"), ("x", "y")] {
-            assert_eq!(file_option(module, key), None, "{module}.{key}");
+            assert!(file_option(module, key).is_none(), "{module}.{key}");
         }
     }
 

@@ -21,12 +21,17 @@ pub enum OptionKind {
         min: u64,
         max: u64,
     },
+    /// A number from 0 to 1.
+    Fraction,
     /// One of these words.
     Choice(&'static [&'static str]),
     /// A list; what its members may be is the module's to say.
     List,
     /// The text of a file. Users write `NAME_file = "path"`, see [`OptionDef::file_key`].
     File,
+    /// Files, each a table {file, text} of its name and its text. Users write `NAME_file = "path"` or a list of paths,
+    /// and a folder stands for the files in it whose names end in `.toml`, in the order of their names.
+    Files,
 }
 
 /// One option of a module.
@@ -42,7 +47,7 @@ pub struct OptionDef {
 impl OptionDef {
     /// For an option that is a file's text: the key under which users name the file.
     pub fn file_key(&self) -> Option<String> {
-        (self.kind == OptionKind::File).then(|| format!("{}_file", self.name))
+        matches!(self.kind, OptionKind::File | OptionKind::Files).then(|| format!("{}_file", self.name))
     }
 
     pub(super) fn default_value(&self) -> Value {
@@ -55,6 +60,13 @@ impl OptionDef {
             (OptionKind::Bool, Value::Bool(_))
             | (OptionKind::List, Value::Array(_))
             | (OptionKind::File, Value::String(_)) => Ok(()),
+            (OptionKind::Files, Value::Array(files)) if files.iter().all(|file| name_and_text(file).is_some()) => {
+                Ok(())
+            }
+            (OptionKind::Files, Value::Array(_)) => {
+                Err(OptionError::WrongType { key, found: "a list", expected: "a list of tables {file, text}" })
+            }
+            (OptionKind::Files, _) => wrong_type(key, "a list of tables {file, text}"),
             (OptionKind::Bool, _) => wrong_type(key, "true or false"),
             (OptionKind::List, _) => wrong_type(key, "a list"),
             (OptionKind::File, _) => wrong_type(key, "text"),
@@ -63,6 +75,11 @@ impl OptionDef {
                 _ => Err(OptionError::NotAllowed { key, value: number.to_string(), allowed: format!("{min}..={max}") }),
             },
             (OptionKind::Integer { .. }, _) => wrong_type(key, "a whole number"),
+            (OptionKind::Fraction, Value::Number(number)) => match number.as_f64() {
+                Some(fraction) if (0.0..=1.0).contains(&fraction) => Ok(()),
+                _ => Err(OptionError::NotAllowed { key, value: number.to_string(), allowed: "0 to 1".into() }),
+            },
+            (OptionKind::Fraction, _) => wrong_type(key, "a number"),
             (OptionKind::Choice(words), Value::String(word)) if words.contains(&word.as_str()) => Ok(()),
             (OptionKind::Choice(words), Value::String(word)) => {
                 Err(OptionError::NotAllowed { key, value: format!("{word:?}"), allowed: words.join(", ") })
@@ -151,6 +168,10 @@ impl Settings {
         self.value(name).as_u64().expect("declared as a whole number")
     }
 
+    pub fn fraction(&self, name: &str) -> f64 {
+        self.value(name).as_f64().expect("declared as a number")
+    }
+
     /// A choice or a file's text.
     pub fn text(&self, name: &str) -> &str {
         self.value(name).as_str().expect("declared as text")
@@ -160,9 +181,19 @@ impl Settings {
         self.value(name).as_array().expect("declared as a list")
     }
 
+    /// Names and texts of files, in the order given.
+    pub fn files(&self, name: &str) -> impl Iterator<Item = (&str, &str)> {
+        self.list(name).iter().map(|file| name_and_text(file).expect("declared as files"))
+    }
+
     fn value(&self, name: &str) -> &Value {
         self.values.get(name).expect("a module reads only options that it declares")
     }
+}
+
+/// A file as the job gives it.
+fn name_and_text(file: &Value) -> Option<(&str, &str)> {
+    Some((file.get("file")?.as_str()?, file.get("text")?.as_str()?))
 }
 
 /// How users would call the type of a value.
@@ -207,6 +238,7 @@ mod tests {
     const DEFS: &[OptionDef] = &[
         OptionDef { name: "on", kind: OptionKind::Bool, default: "false", doc: "" },
         OptionDef { name: "depth", kind: OptionKind::Integer { min: 1, max: 9 }, default: "3", doc: "" },
+        OptionDef { name: "share", kind: OptionKind::Fraction, default: "0.5", doc: "" },
         OptionDef { name: "mode", kind: OptionKind::Choice(&["off", "host"]), default: "\"off\"", doc: "" },
         OptionDef { name: "items", kind: OptionKind::List, default: "[]", doc: "" },
         OptionDef { name: "list", kind: OptionKind::File, default: "\"\"", doc: "" },
@@ -226,6 +258,7 @@ mod tests {
     fn what_is_not_given_has_its_default() {
         let settings = settings(json!({"depth": 9})).expect("no mistake");
         assert_eq!((settings.bool("on"), settings.integer("depth"), settings.text("mode")), (false, 9, "off"));
+        assert_eq!((settings.fraction("share"), settings.key("on").as_str()), (0.5, "modules.m.on"));
         assert!(settings.list("items").is_empty() && settings.text("list").is_empty());
     }
 
@@ -236,6 +269,9 @@ mod tests {
         check_error(json!({"depth": -1}), "modules.m.depth: -1 is not allowed (1..=9)");
         check_error(json!({"depth": 1.5}), "modules.m.depth: 1.5 is not allowed (1..=9)");
         check_error(json!({"depth": true}), "modules.m.depth: true or false where a whole number is expected");
+        check_error(json!({"share": 1.5}), "modules.m.share: 1.5 is not allowed (0 to 1)");
+        check_error(json!({"share": -0.1}), "modules.m.share: -0.1 is not allowed (0 to 1)");
+        check_error(json!({"share": "1"}), "modules.m.share: text where a number is expected");
         check_error(json!({"mode": "hosts"}), "modules.m.mode: \"hosts\" is not allowed (off, host)");
         check_error(json!({"mode": 1}), "modules.m.mode: a number where text is expected");
         check_error(json!({"items": {}}), "modules.m.items: a table where a list is expected");
@@ -244,7 +280,7 @@ mod tests {
 
     #[test]
     fn an_unknown_option_gets_the_nearest_known_one() {
-        let known = "known: on, depth, mode, items, list, list_file";
+        let known = "known: on, depth, share, mode, items, list, list_file";
         check_error(
             json!({"item": []}),
             &format!("modules.m: unknown option \"item\"; did you mean \"items\"? {known}"),

@@ -16,21 +16,30 @@ use crate::epoch::Epoch;
 use crate::guard::guarded;
 use crate::records::{Decoded, Settled, Subject};
 
-/// `keep_der`: the rows carry the certificate's bytes.
-pub fn decode<'s>(settled: StreamVec<'s, Epoch, Settled>, keep_der: bool) -> StreamVec<'s, Epoch, Decoded> {
+/// What becomes of a certificate's bytes once they are parsed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Der {
+    Drop,
+    /// Modules look at them.
+    Examine,
+    /// They stay in the row, where modules find them too.
+    Keep,
+}
+
+pub fn decode<'s>(settled: StreamVec<'s, Epoch, Settled>, use_of_der: Der) -> StreamVec<'s, Epoch, Decoded> {
     settled.unary::<VecBuilder<Decoded>, _, _, _>(Pipeline, "decode", move |_capability, _info| {
         let mut decoder = Decoder::default();
         move |input, output| {
             input.for_each_stamp(|capability, data| {
                 let mut session = output.session(&capability);
                 for settled in data.flat_map(|list| list.drain(..)) {
-                    let Settled { feed, certificates, entries, rejected, gaps, names, mut tail } = settled;
+                    let Settled { feed, certificates, entries, rejected, gaps, coverage, names, mut tail } = settled;
                     let certificates: Vec<Subject> = certificates
                         .into_iter()
-                        .map(|sighting| subject(&mut decoder, sighting, &feed, keep_der))
+                        .map(|sighting| subject(&mut decoder, sighting, &feed, use_of_der))
                         .inspect(|subject| count(&mut tail.counts, subject.record.parse))
                         .collect();
-                    session.give(Decoded { certificates, entries, rejected, gaps, names, tail });
+                    session.give(Decoded { certificates, entries, rejected, gaps, coverage, names, tail });
                 }
             });
         }
@@ -43,34 +52,41 @@ fn count(counts: &mut Counts, parse: ParseState) {
 }
 
 /// The row of a certificate. A certificate on which a parser panics is one that could not be parsed.
-pub fn subject(decoder: &mut Decoder, sighting: Sighting, feed: &Arc<str>, keep_der: bool) -> Subject {
-    let Sighting { id, log, index, kind, seen, body, .. } = sighting;
-    let (mut record, odd_names) = match body {
+pub fn subject(decoder: &mut Decoder, sighting: Sighting, feed: &Arc<str>, use_of_der: Der) -> Subject {
+    let Sighting { id, log, index, kind, seen, tbs_sha256, body, .. } = sighting;
+    let (mut record, odd_names, der) = match body {
         Body::Der(der) => {
             let decoded = guarded(|| decoder.decode(&der)).unwrap_or_else(|panic| {
                 *decoder = Decoder::default();
                 Certificate::failed(&der, &format!("the parser failed: {panic}"))
             });
-            from_der(decoded, id, der, keep_der)
+            from_der(decoded, id, der, use_of_der)
         }
         Body::Text(text) => {
             let claimed::Claimed { record, odd_names } = claimed::record(&text, id, kind);
-            (record, odd_names)
+            (record, odd_names, None)
         }
     };
     (record.seen, record.log, record.log_index) = (seen, log.map(|log| log.name), index);
     record.feed = feed.clone();
+    record.tbs_sha256 = tbs_sha256.or(record.tbs_sha256);
     record.kind = record.kind.or(kind);
-    Subject { record, odd_names }
+    Subject { record, odd_names, der }
 }
 
 fn from_der(
     certificate: Certificate,
     id: ct_model::CertId,
     der: Vec<u8>,
-    keep_der: bool,
-) -> (CertRecord, Vec<Box<str>>) {
+    use_of_der: Der,
+) -> (CertRecord, Vec<Box<str>>, Option<Vec<u8>>) {
     let issuer = certificate.issuer;
+    let der_bytes = u32::try_from(der.len()).ok();
+    let (kept, examined) = match use_of_der {
+        Der::Drop => (None, None),
+        Der::Examine => (None, Some(der)),
+        Der::Keep => (Some(der.into_boxed_slice()), None),
+    };
     let record = CertRecord {
         id,
         sha256: id.bytes().try_into().ok(),
@@ -94,14 +110,15 @@ fn from_der(
         signature_algorithm: certificate.signature_algorithm,
         is_ca: certificate.is_ca,
         sct_count: certificate.sct_count,
+        scts: certificate.scts,
         parse: certificate.parse,
         parse_error: certificate.parse_error,
-        der_bytes: u32::try_from(der.len()).ok(),
+        der_bytes,
         seen: None,
         log: None,
         log_index: None,
         feed: Arc::from(""),
-        der: keep_der.then(|| der.into_boxed_slice()),
+        der: kept,
     };
-    (record, certificate.odd_names)
+    (record, certificate.odd_names, examined)
 }

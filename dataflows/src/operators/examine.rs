@@ -47,7 +47,7 @@ pub fn examine<'s>(
 /// The rows of an epoch, and the findings that count only if nothing before has them. Everything is examined in the
 /// order of the input: what shows a name first is what its finding tells of.
 pub fn examine_epoch(decoded: Decoded, modules: &Modules) -> (EpochRows, Vec<Finding>) {
-    let Decoded { certificates, entries, rejected, gaps, names, tail } = decoded;
+    let Decoded { certificates, entries, rejected, gaps, coverage, names, tail } = decoded;
     let mut findings = Vec::new();
     let mut records = Vec::with_capacity(certificates.len());
     let mut names = names.into_iter().peekable();
@@ -55,14 +55,17 @@ pub fn examine_epoch(decoded: Decoded, modules: &Modules) -> (EpochRows, Vec<Fin
         while let Some(before) = names.next_if(|names| names.after <= records.len()) {
             modules.examine(&names_only(&before.names), &mut findings);
         }
-        modules.examine(&Subject::certificate(&subject.record, &subject.odd_names), &mut findings);
+        let der = subject.record.der.as_deref().or(subject.der.as_deref());
+        let seen = Subject { der, ..Subject::certificate(&subject.record, &subject.odd_names) };
+        modules.examine(&seen, &mut findings);
         records.push(subject.record);
     }
     for last in names {
         modules.examine(&names_only(&last.names), &mut findings);
     }
     let (once, findings) = findings.into_iter().partition(|finding| finding.once);
-    (EpochRows { rows: Rows { certificates: records, entries, findings, rejected, gaps }, tail: Some(tail) }, once)
+    let rows = Rows { certificates: records, entries, findings, rejected, gaps, coverage };
+    (EpochRows { rows, tail: Some(tail) }, once)
 }
 
 fn names_only(names: &NameLists) -> Subject<'_> {

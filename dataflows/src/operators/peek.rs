@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use ct_model::message::{Message, Reader, Reason, Unusable};
 use ct_model::name::{self, NameSource, Names};
-use ct_model::{Key, Rejected};
+use ct_model::{Coverage, Key, Rejected};
 use memchr::memchr;
 use timely::dataflow::StreamVec;
 use timely::dataflow::channels::pact::Pipeline;
@@ -73,6 +73,7 @@ fn ask(item: &Item, ordinal: u32, from: u32, mut key: impl FnMut(KeyQuestion), m
             let key_of_row = Key::rejected(&row.feed, &row.segment, row.offset, &row.raw);
             key(KeyQuestion { key: key_of_row, ordinal, from, news: News::Rejected });
         }
+        Item::Coverage(row) => key(KeyQuestion { key: Key::coverage(row), ordinal, from, news: News::Coverage }),
         Item::Names(_) => {}
     }
 }
@@ -80,7 +81,8 @@ fn ask(item: &Item, ordinal: u32, from: u32, mut key: impl FnMut(KeyQuestion), m
 /// The messages of a block in order. Lines of rejected rows are counted from the end of the block before, from 1; where
 /// the block stands in its segment is known only when all before it are read.
 pub fn read_block(reader: &mut Reader, block: Block) -> Peeked {
-    let Block { position, feed, at, segment_name, offset, lines_before, text, gaps, overlong, last, broken } = block;
+    let Block { position, feed, at, segment_name, offset, lines_before, text, gaps, of_logs, overlong, last, broken } =
+        block;
     let mut tail = Tail { position, at, last, ..Tail::default() };
     tail.counts.gaps = gaps.len() as u64;
     tail.counts.bytes = text.len() as u64;
@@ -124,8 +126,12 @@ pub fn read_block(reader: &mut Reader, block: Block) -> Peeked {
                 names.iter().for_each(|name| name::readings(name.as_bytes(), NameSource::San, &mut read_names));
                 items.push(Item::Names(read_names.take()));
             }
+            Ok(Message::Coverage(stretch)) if of_logs => {
+                tail.counts.heartbeats += 1;
+                items.push(Item::Coverage(Coverage { feed: feed.clone(), ..stretch }));
+            }
             Ok(Message::Heartbeat) => tail.counts.heartbeats += 1,
-            Ok(Message::Other) => tail.counts.other += 1,
+            Ok(Message::Other | Message::Coverage(_)) => tail.counts.other += 1,
             Err(unusable) => items.push(reject(&mut tail, line, offset + start as u64, message, unusable)),
         }
     }

@@ -66,7 +66,8 @@ struct Verdict {
     certificate: bool,
     entry: bool,
     conflict: bool,
-    rejected: bool,
+    /// It is neither, and was not seen before.
+    new: bool,
 }
 
 pub fn settle_epoch(peeked: Peeked, answers: &[Answer]) -> Settled {
@@ -78,7 +79,7 @@ pub fn settle_epoch(peeked: Peeked, answers: &[Answer]) -> Settled {
             News::Certificate => verdict.certificate = true,
             News::Entry => verdict.entry = true,
             News::Conflict => (verdict.entry, verdict.conflict) = (true, true),
-            News::Rejected => verdict.rejected = true,
+            News::Rejected | News::Coverage => verdict.new = true,
         }
     }
     let mut settled = Settled { feed, gaps, tail, ..Settled::default() };
@@ -99,11 +100,15 @@ pub fn settle_epoch(peeked: Peeked, answers: &[Answer]) -> Settled {
                     settled.certificates.push(sighting);
                 }
             }
-            Item::Rejected(row) if verdict.rejected => {
+            Item::Rejected(row) if verdict.new => {
                 counts.rejected_new += 1;
                 settled.rejected.push(row);
             }
-            Item::Rejected(_) => {}
+            Item::Coverage(row) if verdict.new => {
+                counts.coverage += 1;
+                settled.coverage.push(row);
+            }
+            Item::Rejected(_) | Item::Coverage(_) => {}
             Item::Names(names) => settled.names.push(NamesOnly { names, after: settled.certificates.len() }),
         }
     }

@@ -41,7 +41,7 @@ pub fn tally<'s>(
 }
 
 fn weigh(epoch: &EpochRows) -> Weight {
-    let Rows { certificates, entries, findings, rejected, gaps } = &epoch.rows;
+    let Rows { certificates, entries, findings, rejected, gaps, coverage } = &epoch.rows;
     let mut counts = Counts { findings: findings.len() as u64, ..Counts::default() };
     for finding in findings {
         *counts.findings_by_module.entry(finding.module.to_string()).or_default() += 1;
@@ -50,7 +50,8 @@ fn weigh(epoch: &EpochRows) -> Weight {
         + std::mem::size_of_val(&entries[..])
         + findings.iter().map(finding_bytes).sum::<usize>()
         + rejected.iter().map(|row| size_of_val(row) + row.raw.len() + row.detail.len()).sum::<usize>()
-        + gaps.iter().map(|row| size_of_val(row) + row.reason.len() + row.detail.len()).sum::<usize>();
+        + gaps.iter().map(|row| size_of_val(row) + row.reason.len() + row.detail.len()).sum::<usize>()
+        + std::mem::size_of_val(&coverage[..]);
     let newest_seen = (certificates.iter().map(|row| row.seen))
         .chain(entries.iter().map(|row| row.seen))
         .chain(findings.iter().map(|row| row.seen))

@@ -43,6 +43,7 @@ fn news(random: &mut Random, item: &Item) -> Vec<News> {
             vec![certificate, entry]
         }
         Item::Rejected(_) => vec![random.one_in(2).then_some(News::Rejected)],
+        Item::Coverage(_) => vec![random.one_in(2).then_some(News::Coverage)],
         Item::Names(_) => Vec::new(),
     };
     news.into_iter().flatten().collect()
@@ -80,6 +81,7 @@ fn settle_by_loop(peeked: &Peeked, news: &[Vec<News>]) -> Told {
                 rejected.extend(news.contains(&News::Rejected).then_some(row.line));
                 counts.rejected_new = rejected.len() as u64;
             }
+            Item::Coverage(_) => counts.coverage += u64::from(!news.is_empty()),
             Item::Names(_) => names += 1,
         }
     }

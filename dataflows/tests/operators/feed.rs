@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 use ct_dataflows::Position;
 use ct_dataflows::records::{Block, Overlong};
+use ct_model::message::log_line;
+use ct_model::{Coverage, Timestamp};
 
 use crate::oracle::FEED;
 use crate::random::Random;
@@ -23,6 +25,8 @@ pub(crate) const HEAD_BYTES: usize = 4 << 10;
 pub(crate) struct Segment {
     pub(crate) name: Arc<str>,
     pub(crate) lines: Vec<Line>,
+    /// A reader of logs made it.
+    pub(crate) of_logs: bool,
     /// Why it could not be read to its end.
     pub(crate) broken: Option<String>,
 }
@@ -60,6 +64,22 @@ fn message(random: &mut Random, sent: &mut Vec<String>, number: u64) -> Vec<u8> 
         4 => return b"{\"message_type\":\"\xff\xfe\"}".to_vec(),
         5 => r#"{"message_type":"certificate_update","data":{"seen":1795392001.5}}"#.to_owned(),
         6 => [" ", "", "\t"][random.below(3) as usize].to_owned(),
+        11 => {
+            let (first, size) = (random.below(20), 40 + random.below(3));
+            let row = Coverage {
+                log: "log1.example".into(),
+                first,
+                last: first + random.below(20),
+                tree_size: size,
+                root: [size as u8; 32],
+                head_at: Timestamp::from_seconds(1_795_392_000),
+                verified: random.one_in(2),
+                feed: "".into(),
+            };
+            let mut line = Vec::new();
+            log_line::write_coverage(&mut line, &row);
+            return line.trim_ascii_end().to_vec();
+        }
         7 | 8 if !sent.is_empty() => sent[random.below(sent.len() as u64) as usize].clone(),
         9 => update(random.below(300), random.one_in(2).then_some(1), None, seen),
         10 => update(random.below(300), None, Some(random.below(50)), seen),
@@ -86,7 +106,8 @@ pub(crate) fn segments(seed: u64) -> Vec<Segment> {
                 Line { bytes, overlong: false }
             });
             let lines = lines.collect();
-            Segment { name: format!("segment-{segment}.jsonl").into(), lines, broken: None }
+            let name = format!("segment-{segment}.jsonl").into();
+            Segment { name, lines, of_logs: segment % 2 == 0, broken: None }
         })
         .collect();
     segments[2].broken = Some("the file ends too early".to_owned());
@@ -104,8 +125,8 @@ pub(crate) fn blocks(segment: &Segment, number: u32, chunk_bytes: usize) -> Vec<
     let mut end_block = |offset: u64, text: Vec<u8>, overlong: Option<Overlong>| {
         let position = Position { segment: number, chunk: blocks.len() as u32 };
         let segment_name = segment.name.clone();
-        let feed = FEED.into();
-        blocks.push(Block { position, feed, segment_name, offset, text, overlong, ..Block::default() });
+        let (feed, of_logs) = (FEED.into(), segment.of_logs);
+        blocks.push(Block { position, feed, segment_name, offset, text, of_logs, overlong, ..Block::default() });
     };
     for line in &segment.lines {
         let offset = at;

@@ -138,7 +138,8 @@ fn known(rows: &Rows) -> Vec<Known> {
     let findings = rows.findings.iter().filter(|row| row.once).map(|row| Known::Finding(Key::finding(&row.id)));
     let rejected =
         rows.rejected.iter().map(|row| Known::Key(Key::rejected(&row.feed, &row.segment, row.offset, &row.raw)));
-    certificates.chain(entries).chain(findings).chain(rejected).collect()
+    let coverage = rows.coverage.iter().map(|row| Known::Key(Key::coverage(row)));
+    certificates.chain(entries).chain(findings).chain(rejected).chain(coverage).collect()
 }
 
 #[test]

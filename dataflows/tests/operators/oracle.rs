@@ -4,11 +4,11 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use ct_dataflows::modules::{Modules, Subject};
-use ct_dataflows::operators::decode;
+use ct_dataflows::operators::decode::{self, Der};
 use ct_model::message::{Message, Reader, Sighting, Unusable};
 use ct_model::name::{self, NameSource, Names};
 use ct_model::x509::Decoder;
-use ct_model::{CertId, Counts, EntryRecord, IdKind, Rejected, Rows};
+use ct_model::{CertId, Counts, Coverage, EntryRecord, IdKind, Rejected, Rows};
 
 use crate::feed::{HEAD_BYTES, Segment};
 
@@ -20,6 +20,7 @@ fn texts(rows: &Rows) -> Vec<String> {
         .chain(rows.entries.iter().map(|row| format!("{row:?}")))
         .chain(rows.findings.iter().map(|row| format!("{row:?}")))
         .chain(rows.rejected.iter().map(|row| format!("{row:?}")))
+        .chain(rows.coverage.iter().map(|row| format!("{row:?}")))
         .collect();
     texts.sort();
     texts
@@ -98,7 +99,15 @@ impl Oracle<'_> {
             self.counts.messages += 1;
             match reader.read(message) {
                 Ok(Message::Heartbeat) => self.counts.heartbeats += 1,
-                Ok(Message::Other) => self.counts.other += 1,
+                Ok(Message::Coverage(row)) if segment.of_logs => {
+                    self.counts.heartbeats += 1;
+                    let row = Coverage { feed: self.feed.clone(), ..row };
+                    if !self.rows.coverage.contains(&row) {
+                        self.counts.coverage += 1;
+                        self.rows.coverage.push(row);
+                    }
+                }
+                Ok(Message::Other | Message::Coverage(_)) => self.counts.other += 1,
                 Ok(Message::Names(list)) => self.names(&list.iter().map(AsRef::as_ref).collect::<Vec<&str>>()),
                 Ok(Message::Sighting(sighting)) => self.sighting(sighting),
                 Err(unusable) => self.reject(segment, number, at, message, unusable),
@@ -165,8 +174,10 @@ impl Oracle<'_> {
             });
         }
         if new_certificate {
-            let subject = decode::subject(&mut self.decoder, sighting, &self.feed, false);
-            self.examine(&Subject::certificate(&subject.record, &subject.odd_names));
+            let der = if self.modules.want_der() { Der::Examine } else { Der::Drop };
+            let subject = decode::subject(&mut self.decoder, sighting, &self.feed, der);
+            let seen = Subject::certificate(&subject.record, &subject.odd_names);
+            self.examine(&Subject { der: subject.der.as_deref(), ..seen });
             self.rows.certificates.push(subject.record);
         }
     }

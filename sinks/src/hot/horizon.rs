@@ -38,8 +38,9 @@ impl Calendar {
     pub(crate) fn add(&mut self, manifest: &Manifest) {
         for file in &manifest.files {
             // A file holds rows of one day.
-            // Gaps are told by our own clock.
-            let Some(newest) = file.max_seen.map(Timestamp).filter(|_| file.table != Table::Gaps) else { continue };
+            // Gaps are told by our own clock, coverage by a log's.
+            let told_by_input = !matches!(file.table, Table::Gaps | Table::Coverage);
+            let Some(newest) = file.max_seen.map(Timestamp).filter(|_| told_by_input) else { continue };
             let first = Stretch { rows: 0, newest_ms: newest.millis() };
             let day = self.days.entry(newest.day().0).or_insert(first);
             day.newest_ms = day.newest_ms.max(newest.millis());

@@ -55,6 +55,7 @@ pub(crate) const CERTIFICATE_COLUMNS: &[&str] = &[
     "log",
     "log_index",
     "feed",
+    "sct_logs",
 ];
 
 pub(crate) const FINDING_COLUMNS: &[&str] =
@@ -63,8 +64,8 @@ pub(crate) const FINDING_COLUMNS: &[&str] =
 /// The value of a column as JSON: numbers, flags and lists in their own types, anything else a string.
 pub fn json_of(column: &str, text: &str) -> Value {
     let typed = match column {
-        "names" | "registered_domains" | "ips" | "key_bits" | "is_ca" | "sct_count" | "der_bytes" | "log_index"
-        | "score" | "detail" => serde_json::from_str(text).ok(),
+        "names" | "registered_domains" | "ips" | "sct_logs" | "key_bits" | "is_ca" | "sct_count" | "der_bytes"
+        | "log_index" | "score" | "detail" => serde_json::from_str(text).ok(),
         _ => None,
     };
     typed.unwrap_or_else(|| Value::String(text.to_owned()))

@@ -13,8 +13,9 @@ use arrow_array::builder::{
 };
 use arrow_array::{ArrayRef, RecordBatch};
 use bytes::Bytes;
+use ct_model::id::to_hex;
 use ct_model::time::Day;
-use ct_model::{CertRecord, EntryKind, EntryRecord, Finding, Gap, Rejected, Rows, Table, Timestamp};
+use ct_model::{CertRecord, Coverage, EntryKind, EntryRecord, Finding, Gap, Rejected, Rows, Table, Timestamp};
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_writer::ArrowWriterOptions;
 use parquet::basic::{Compression, Encoding, ZstdLevel};
@@ -62,7 +63,7 @@ pub struct EncodedFile {
 ///
 /// Rows of equal identity (which deduplication lets nobody pass) stay in the order they came.
 pub fn encode(rows: Rows, options: &EncodeOptions) -> Result<Vec<EncodedFile>, SinkError> {
-    let Rows { certificates, entries, findings, rejected, gaps } = rows;
+    let Rows { certificates, entries, findings, rejected, gaps, coverage } = rows;
     let mut files = Vec::new();
     encode_table(&certificates, options, &mut files)?;
     // Rows are several times the size of their files.
@@ -72,6 +73,7 @@ pub fn encode(rows: Rows, options: &EncodeOptions) -> Result<Vec<EncodedFile>, S
     encode_table(&findings, options, &mut files)?;
     encode_table(&rejected, options, &mut files)?;
     encode_table(&gaps, options, &mut files)?;
+    encode_table(&coverage, options, &mut files)?;
     Ok(files)
 }
 
@@ -161,7 +163,7 @@ fn properties(table: Table) -> WriterProperties {
         Table::Certificates => &["sha256", "id", "apex_rev"],
         Table::Entries => &["id"],
         Table::Findings => &["sha256"],
-        Table::Rejected | Table::Gaps => &[],
+        Table::Rejected | Table::Gaps | Table::Coverage => &[],
     };
     for column in blooms {
         let column = ColumnPath::from(*column);
@@ -265,6 +267,7 @@ columns!(CertificateColumns {
     log: Text(24),
     log_index: Number,
     feed: Text(12),
+    sct_logs: Texts(128),
     der: Blob(0),
 });
 
@@ -304,6 +307,17 @@ columns!(RejectedColumns {
     detail: Text(64),
     seen: Time,
     raw: Blob(256),
+});
+
+columns!(CoverageColumns {
+    log: Text(24),
+    first: Number,
+    last: Number,
+    tree_size: Number,
+    root: Text(64),
+    head_at: Time,
+    verified: Flag,
+    feed: Text(12),
 });
 
 columns!(GapColumns { feed: Text(12), gap_from: Time, gap_to: Time, reason: Text(12), detail: Text(64) });
@@ -387,6 +401,7 @@ impl Row for CertRecord {
         columns.log.append_known(self.log.as_deref());
         columns.log_index.append(self.log_index);
         columns.feed.append(&self.feed);
+        columns.sct_logs.append_hex(self.scts.iter().map(|sct| &sct.log_id));
         if options.der {
             columns.der.0.append_option(self.der.as_deref());
         }
@@ -542,6 +557,41 @@ impl Row for Gap {
     }
 }
 
+impl Row for Coverage {
+    const TABLE: Table = Table::Coverage;
+    type Columns = CoverageColumns;
+
+    fn columns(rows: usize) -> CoverageColumns {
+        CoverageColumns::with_rows(rows)
+    }
+
+    fn seen(&self) -> Option<Timestamp> {
+        Some(self.head_at)
+    }
+
+    fn sort(rows: &[Self], order: &mut [usize]) {
+        fn key(row: &Coverage) -> (&str, u64, u64, u64, &[u8]) {
+            (&row.log, row.first, row.last, row.tree_size, &row.root)
+        }
+        order.sort_by(|&a, &b| key(&rows[a]).cmp(&key(&rows[b])));
+    }
+
+    fn append(&self, columns: &mut CoverageColumns, _: &EncodeOptions) {
+        columns.log.append(&self.log);
+        columns.first.append_place(self.first);
+        columns.last.append_place(self.last);
+        columns.tree_size.append_place(self.tree_size);
+        columns.root.append_hex(Some(&self.root));
+        columns.head_at.append(Some(self.head_at));
+        columns.verified.0.append_value(self.verified);
+        columns.feed.append(&self.feed);
+    }
+
+    fn finish(columns: CoverageColumns) -> Vec<ArrayRef> {
+        columns.finish()
+    }
+}
+
 struct Text(StringBuilder);
 
 impl Text {
@@ -645,6 +695,11 @@ impl Texts {
     fn with_rows(rows: usize, bytes: usize) -> Self {
         let texts = StringBuilder::with_capacity(rows, rows * bytes);
         Self(ListBuilder::with_capacity(texts, rows).with_field(schema::element()))
+    }
+
+    fn append_hex<'a>(&mut self, hashes: impl Iterator<Item = &'a [u8; 32]>) {
+        hashes.for_each(|hash| self.0.values().append_value(to_hex(hash)));
+        self.0.append(true);
     }
 
     fn append(&mut self, texts: &[Box<str>]) {

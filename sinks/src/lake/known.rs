@@ -1,4 +1,5 @@
-//! Reads back what a new run must know: every certificate, entry, rejected message and once-only finding of the lake.
+//! Reads back what a new run must know: every certificate, entry, rejected message, statement of coverage and once-only
+//! finding of the lake.
 
 use std::ops::ControlFlow;
 
@@ -8,7 +9,7 @@ use arrow_array::{RecordBatch, StringArray};
 use ct_model::id::{from_hex, log_digest};
 use ct_model::{CertId, EntryPlace, Key, Table};
 
-use super::Lake;
+use super::{Lake, coverage};
 use crate::error::SinkError;
 use crate::manifest::FileEntry;
 
@@ -23,7 +24,7 @@ pub enum Known {
     },
     /// An entry whose log or index is unknown.
     Unplaced(Key),
-    /// A rejected message, or a finding that is reported once.
+    /// A rejected message, a statement of coverage, or a finding that is reported once.
     Other(Key),
 }
 
@@ -49,6 +50,7 @@ impl Lake {
                             Table::Findings => findings(&batch),
                             Table::Rejected => Some(rejected(&batch)),
                             Table::Gaps => Some(Vec::new()),
+                            Table::Coverage => stretches(&batch),
                         };
                         let known = known.ok_or_else(|| not_an_id(&file))?;
                         Ok(if known.is_empty() { ControlFlow::Continue(()) } else { each(known) })
@@ -72,6 +74,7 @@ const fn columns(table: Table) -> &'static [&'static str] {
         Table::Rejected => &["feed", "segment", "offset", "raw"],
         // A gap is noted once, where the journal has it.
         Table::Gaps => &[],
+        Table::Coverage => coverage::COLUMNS,
     }
 }
 
@@ -129,6 +132,10 @@ fn rejected(batch: &RecordBatch) -> Vec<Known> {
             Known::Other(Key::rejected(feeds.value(row), segments.value(row), offset, raws.value(row)))
         })
         .collect()
+}
+
+fn stretches(batch: &RecordBatch) -> Option<Vec<Known>> {
+    Some(coverage::rows(batch)?.iter().map(|row| Known::Other(Key::coverage(row))).collect())
 }
 
 /// The ids of two columns; `None` for a pair that no version of this program wrote.

@@ -24,6 +24,7 @@ pub mod encode;
 pub mod schema;
 
 mod commit;
+mod coverage;
 mod known;
 mod lock;
 mod lookup;

@@ -1,4 +1,4 @@
-//! The columns of the lake's five tables.
+//! The columns of the lake's six tables.
 //!
 //! Columns are only ever added, at the end, and never change their type: readers put files of all versions side by
 //! side. Ids and hashes are lower-case hex text, because DuckDB 1.5 finds nothing in a binary column that has a bloom
@@ -12,8 +12,8 @@ use ct_model::Table;
 
 /// The schema of `table`; `der` is whether certificates carry their DER.
 pub fn of(table: Table, der: bool) -> SchemaRef {
-    static SCHEMAS: LazyLock<[SchemaRef; 6]> = LazyLock::new(|| {
-        [certificates(false), certificates(true), entries(), findings(), rejected(), gaps()].map(Arc::new)
+    static SCHEMAS: LazyLock<[SchemaRef; 7]> = LazyLock::new(|| {
+        [certificates(false), certificates(true), entries(), findings(), rejected(), gaps(), coverage()].map(Arc::new)
     });
     let position = match table {
         Table::Certificates => usize::from(der),
@@ -21,6 +21,7 @@ pub fn of(table: Table, der: bool) -> SchemaRef {
         Table::Findings => 3,
         Table::Rejected => 4,
         Table::Gaps => 5,
+        Table::Coverage => 6,
     };
     Arc::clone(&SCHEMAS[position])
 }
@@ -58,6 +59,7 @@ fn certificates(der: bool) -> Schema {
         text("log"),
         number("log_index"),
         text("feed").with_nullable(false),
+        texts("sct_logs"),
     ];
     if der {
         fields.push(Field::new("der", DataType::Binary, true));
@@ -116,6 +118,19 @@ fn gaps() -> Schema {
         time("gap_to").with_nullable(false),
         text("reason").with_nullable(false),
         text("detail"),
+    ])
+}
+
+fn coverage() -> Schema {
+    Schema::new(vec![
+        text("log").with_nullable(false),
+        number("first").with_nullable(false),
+        number("last").with_nullable(false),
+        number("tree_size").with_nullable(false),
+        text("root").with_nullable(false),
+        time("head_at").with_nullable(false),
+        flag("verified").with_nullable(false),
+        text("feed").with_nullable(false),
     ])
 }
 

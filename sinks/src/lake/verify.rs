@@ -313,7 +313,7 @@ impl Lake {
         let columns: &[&str] = match file.table {
             Table::Certificates => &["id_kind", "id"],
             Table::Entries => &["id_kind", "id", "log", "log_index"],
-            Table::Findings | Table::Rejected | Table::Gaps => &["id"],
+            Table::Findings | Table::Rejected | Table::Gaps | Table::Coverage => &["id"],
         };
         self.scan(file, columns, &mut |batch: RecordBatch| {
             let text = |column: usize| -> &StringArray { batch.column(column).as_string() };

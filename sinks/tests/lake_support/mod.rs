@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use ct_model::id::digest;
 use ct_model::{
-    CertId, CertRecord, EntryKind, EntryRecord, Finding, Gap, ParseState, Rejected, Rows, Severity, Timestamp,
+    CertId, CertRecord, Coverage, EntryKind, EntryRecord, Finding, Gap, ParseState, Rejected, Rows, Severity, Timestamp,
 };
 
 /// 2026-11-23T00:00:00Z
@@ -67,6 +67,7 @@ pub(crate) fn certificate(random: &mut Random, der: bool) -> CertRecord {
         signature_algorithm: Some("sha256WithRSAEncryption".into()),
         is_ca: Some(false),
         sct_count: Some(2),
+        scts: Vec::new(),
         parse: ParseState::Ok,
         parse_error: None,
         der_bytes: Some(1_200 + random.below(600) as u32),
@@ -136,7 +137,22 @@ pub(crate) fn gap(random: &mut Random) -> Gap {
     }
 }
 
-/// `count` rows of each table, a tenth of that rejected, and no gaps.
+pub(crate) fn stretch(random: &mut Random) -> Coverage {
+    let first = random.below(1_000_000_000);
+    let last = first + random.below(65_536);
+    Coverage {
+        log: "ct.example.com/2026h2".into(),
+        first,
+        last,
+        tree_size: last + 1 + random.below(1_000),
+        root: random.hash(),
+        head_at: Timestamp(DAY + random.below(3_600_000_000) as i64 / 1_000 * 1_000),
+        verified: random.below(2) == 0,
+        feed: "logs".into(),
+    }
+}
+
+/// `count` rows of each table, a tenth of that rejected, no gaps and no coverage.
 pub(crate) fn rows(seed: u64, count: u64) -> Rows {
     let random = &mut Random(seed);
     Rows {
@@ -145,5 +161,6 @@ pub(crate) fn rows(seed: u64, count: u64) -> Rows {
         findings: (0..count).map(|_| finding(random)).collect(),
         rejected: (0..count.div_ceil(10)).map(|line| rejected(random, seed * 1_000_000 + line + 1)).collect(),
         gaps: Vec::new(),
+        coverage: Vec::new(),
     }
 }

@@ -85,6 +85,8 @@ counts! {
     unreadable,
     /// Rows of `gaps`.
     gaps,
+    /// Rows of `coverage`.
+    coverage,
 }
 
 impl Counts {

@@ -7,6 +7,8 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use crate::record::Coverage;
+
 /// SHA-256 of the empty input: some servers send it for precertificates they threw away. It identifies nothing.
 pub const SHA256_OF_NOTHING: [u8; 32] = [
     0xe3, 0xb0, 0xc4, 0x42, 0x98, 0xfc, 0x1c, 0x14, 0x9a, 0xfb, 0xf4, 0xc8, 0x99, 0x6f, 0xb9, 0x24, 0x27, 0xae, 0x41,
@@ -128,6 +130,7 @@ impl CertId {
 pub struct Key(pub u128);
 
 impl Key {
+    /// Rejected messages and statements of coverage: what is known by all that it says.
     const REJECTED: u8 = 5;
     const UNPLACED: u8 = 6;
     const FINDING: u8 = 7;
@@ -140,6 +143,13 @@ impl Key {
     /// Of a rejected message: its place and its bytes, not its line number.
     pub fn rejected(feed: &str, segment: &str, offset: u64, raw: &[u8]) -> Self {
         Self::of_digest(&digest(&[feed.as_bytes(), segment.as_bytes(), &offset.to_be_bytes(), raw]), Self::REJECTED)
+    }
+
+    /// Of a statement of coverage: a stretch of a log, and the root it was compared with.
+    pub fn coverage(row: &Coverage) -> Self {
+        let numbers = [row.first, row.last, row.tree_size].map(u64::to_be_bytes).concat();
+        let parts = [b"coverage", row.log.as_bytes(), &numbers, &row.root, &[u8::from(row.verified)]];
+        Self::of_digest(&digest(&parts), Self::REJECTED)
     }
 
     /// Of an entry whose log or index is unknown.

@@ -4,6 +4,7 @@
 //! here is decided the same way by every worker, in every process, in every later run.
 
 pub mod counts;
+pub mod ctlog;
 pub mod id;
 pub mod message;
 pub mod name;
@@ -13,5 +14,7 @@ pub mod x509;
 
 pub use counts::Counts;
 pub use id::{CertId, EntryPlace, IdKind, Key};
-pub use record::{CertRecord, EntryKind, EntryRecord, Finding, Gap, ParseState, Rejected, Rows, Severity, Table};
+pub use record::{
+    CertRecord, Coverage, EntryKind, EntryRecord, Finding, Gap, ParseState, Rejected, Rows, Severity, Table,
+};
 pub use time::Timestamp;

@@ -85,6 +85,22 @@ pub fn registered_domain(name: &str) -> Option<&str> {
     (label.peek().is_some() && label.all(|byte| byte != b'*')).then_some(domain)
 }
 
+/// The public suffix of a lower-case name by the section of the Public Suffix List that registries keep (ICANN):
+/// `io` of `b.github.io`, `co.uk` of `shop.example.co.uk`. `None` below a top-level domain the list does not know, and
+/// for a name with a trailing dot.
+pub fn registry_suffix(name: &str) -> Option<&str> {
+    let mut rest = Some(name).filter(|name| !name.ends_with('.'))?;
+    loop {
+        let suffix = psl::suffix(rest.as_bytes())?;
+        let text = rest.get(rest.len() - suffix.trim().as_bytes().len()..)?;
+        match suffix.typ()? {
+            psl::Type::Icann => return Some(text),
+            // A private suffix lies below one of a registry, at most a few labels up.
+            psl::Type::Private => rest = text.split_once('.')?.1,
+        }
+    }
+}
+
 /// The registered domains of `names`, each once, in the order of the names.
 pub fn registered_domains(names: &[Box<str>]) -> Vec<Box<str>> {
     let mut domains = Distinct::default();
@@ -328,6 +344,18 @@ mod tests {
     }
 
     // Expected A-labels are from Python's `punycode` codec.
+    #[test]
+    fn suffixes_of_registries() {
+        let check = |name, want| assert_eq!(registry_suffix(name), want, "{name}");
+        check("b.github.io", Some("io"));
+        check("shop.example.co.uk", Some("co.uk"));
+        check("co.uk", Some("co.uk"));
+        check("www.s3.dualstack.eu-west-1.amazonaws.com", Some("com"));
+        check("a.b.ck", Some("b.ck"));
+        for name in ["example.local", "localhost", "", ".", "example.com."] {
+            check(name, None);
+        }
+    }
     #[test]
     fn san_plain() {
         san(b"www.example.com", &["www.example.com"], &[]);

@@ -1,4 +1,4 @@
-//! The rows of the lake's five tables, as the dataflow builds them and the sinks write them.
+//! The rows of the lake's six tables, as the dataflow builds them and the sinks write them.
 
 use std::sync::Arc;
 
@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::id::{CertId, digest};
 use crate::time::Timestamp;
+use crate::x509::sct::Sct;
 
 /// A table of the lake, in the order in which an epoch becomes visible: what refers to a row comes after it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -16,10 +17,12 @@ pub enum Table {
     Findings,
     Rejected,
     Gaps,
+    Coverage,
 }
 
 impl Table {
-    pub const ALL: [Self; 5] = [Self::Certificates, Self::Entries, Self::Findings, Self::Rejected, Self::Gaps];
+    pub const ALL: [Self; 6] =
+        [Self::Certificates, Self::Entries, Self::Findings, Self::Rejected, Self::Gaps, Self::Coverage];
 
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -28,6 +31,7 @@ impl Table {
             Self::Findings => "findings",
             Self::Rejected => "rejected",
             Self::Gaps => "gaps",
+            Self::Coverage => "coverage",
         }
     }
 }
@@ -103,6 +107,8 @@ pub struct CertRecord {
     pub is_ca: Option<bool>,
     /// SCTs embedded in the certificate.
     pub sct_count: Option<u32>,
+    /// Of those, the ones of a known version, in order.
+    pub scts: Vec<Sct>,
     pub parse: ParseState,
     pub parse_error: Option<Box<str>>,
     pub der_bytes: Option<u32>,
@@ -224,7 +230,26 @@ pub struct Gap {
     pub detail: Box<str>,
 }
 
-/// Rows of all five tables.
+/// A row of `coverage`: a stretch of a log whose entries are all in the lake, or in `rejected`, before this row is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Coverage {
+    /// The log's URL without scheme and trailing slash.
+    pub log: Arc<str>,
+    /// Indexes of the first and the last entry.
+    pub first: u64,
+    pub last: u64,
+    /// The tree head that the entries were compared with.
+    pub tree_size: u64,
+    pub root: [u8; 32],
+    /// When the log says it signed that head.
+    pub head_at: Timestamp,
+    /// The head's signature is that of the log's key, and the root was computed anew from these entries, with hashes of
+    /// the log in place of entries outside the stretch.
+    pub verified: bool,
+    pub feed: Arc<str>,
+}
+
+/// Rows of all six tables.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Rows {
     pub certificates: Vec<CertRecord>,
@@ -232,6 +257,7 @@ pub struct Rows {
     pub findings: Vec<Finding>,
     pub rejected: Vec<Rejected>,
     pub gaps: Vec<Gap>,
+    pub coverage: Vec<Coverage>,
 }
 
 impl Rows {
@@ -244,6 +270,7 @@ impl Rows {
             findings: Vec::with_capacity(sum(|part| part.findings.len())),
             rejected: Vec::with_capacity(sum(|part| part.rejected.len())),
             gaps: Vec::with_capacity(sum(|part| part.gaps.len())),
+            coverage: Vec::with_capacity(sum(|part| part.coverage.len())),
         };
         for mut part in parts {
             all.certificates.append(&mut part.certificates);
@@ -251,12 +278,18 @@ impl Rows {
             all.findings.append(&mut part.findings);
             all.rejected.append(&mut part.rejected);
             all.gaps.append(&mut part.gaps);
+            all.coverage.append(&mut part.coverage);
         }
         all
     }
 
     pub fn is_empty(&self) -> bool {
-        let Self { certificates, entries, findings, rejected, gaps } = self;
-        certificates.is_empty() && entries.is_empty() && findings.is_empty() && rejected.is_empty() && gaps.is_empty()
+        let Self { certificates, entries, findings, rejected, gaps, coverage } = self;
+        certificates.is_empty()
+            && entries.is_empty()
+            && findings.is_empty()
+            && rejected.is_empty()
+            && gaps.is_empty()
+            && coverage.is_empty()
     }
 }

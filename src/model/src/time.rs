@@ -44,6 +44,12 @@ impl Timestamp {
         })
     }
 
+    /// `None` after the year 9999.
+    pub fn from_unix_ms(ms: u64) -> Option<Self> {
+        const YEAR_10000: i64 = 253_402_300_800_000;
+        i64::try_from(ms).ok().filter(|ms| *ms < YEAR_10000).map(|ms| Self(ms * 1_000))
+    }
+
     pub const fn millis(self) -> i64 {
         self.0.div_euclid(1_000)
     }
@@ -87,7 +93,8 @@ impl Day {
         Self(era * 146_097 + year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year - 719_468)
     }
 
-    const fn civil(self) -> (i64, i64, i64) {
+    /// Year, month and day of the month, both from 1.
+    pub const fn civil(self) -> (i64, i64, i64) {
         let shifted = self.0 + 719_468;
         let era = shifted.div_euclid(146_097);
         let day_of_era = shifted.rem_euclid(146_097);

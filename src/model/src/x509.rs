@@ -10,6 +10,8 @@
 
 mod dn;
 mod oid;
+pub mod raw;
+pub mod sct;
 #[cfg(test)]
 mod tests;
 mod validity;
@@ -30,14 +32,15 @@ use crate::name::{NameSource, Names, readings, registered_domains};
 use crate::record::{EntryKind, ParseState};
 use crate::time::Timestamp;
 use oid::KeySize;
+use sct::{Sct, SctList};
 use walk::{Element, Elements, Extension, Extensions, Fault, Fields, Frame};
 
 /// RFC 6962 section 3.1: 1.3.6.1.4.1.11129.2.4.3 marks a precertificate.
-const POISON: &[u8] = &[0x2b, 6, 1, 4, 1, 0xd6, 0x79, 2, 4, 3];
+pub const POISON: &[u8] = &[0x2b, 6, 1, 4, 1, 0xd6, 0x79, 2, 4, 3];
 /// RFC 6962 section 3.3: 1.3.6.1.4.1.11129.2.4.2 holds timestamps of logs.
-const SCT_LIST: &[u8] = &[0x2b, 6, 1, 4, 1, 0xd6, 0x79, 2, 4, 2];
-const SUBJECT_ALT_NAME: &[u8] = &[0x55, 0x1d, 17];
-const BASIC_CONSTRAINTS: &[u8] = &[0x55, 0x1d, 19];
+pub const SCT_LIST: &[u8] = &[0x2b, 6, 1, 4, 1, 0xd6, 0x79, 2, 4, 2];
+pub const SUBJECT_ALT_NAME: &[u8] = &[0x55, 0x1d, 17];
+pub const BASIC_CONSTRAINTS: &[u8] = &[0x55, 0x1d, 19];
 
 /// A certificate or precertificate as its own bytes describe it. `None` is what it does not say, or not legibly.
 #[derive(Clone, Debug, PartialEq)]
@@ -77,6 +80,8 @@ pub struct Certificate {
     pub is_ca: Option<bool>,
     /// Timestamps embedded; 0 without a list, `None` when the list cannot be read.
     pub sct_count: Option<u32>,
+    /// Of those, the ones of a known version, in order, at most [`sct::SCTS_MAX`].
+    pub scts: Vec<Sct>,
     /// Never [`ParseState::Absent`].
     pub parse: ParseState,
     /// Why not [`ParseState::Ok`]: one line of at most [`PARSE_ERROR_BYTES_MAX`] bytes, no control characters.
@@ -200,6 +205,7 @@ impl Decoder {
             signature_algorithm,
             is_ca: found.is_ca,
             sct_count: found.sct_count,
+            scts: found.scts,
             parse: if parse_error.is_none() { ParseState::Ok } else { ParseState::Partial },
             parse_error,
         }
@@ -207,10 +213,11 @@ impl Decoder {
 
     /// Looks at the extensions that matter here and collects the names of the SANs.
     fn read_extensions(&mut self, extensions: &Extensions<'_>, fault: &mut Fault) -> Found {
-        let mut found = Found { kind: Some(EntryKind::Final), is_ca: Some(false), sct_count: Some(0) };
+        let mut found =
+            Found { kind: Some(EntryKind::Final), is_ca: Some(false), sct_count: Some(0), scts: Vec::new() };
         let list = match extensions {
             Extensions::Absent => return found,
-            Extensions::Unreadable => return Found { kind: None, is_ca: None, sct_count: None },
+            Extensions::Unreadable => return Found { kind: None, is_ca: None, sct_count: None, scts: Vec::new() },
             Extensions::At { list, .. } => list,
         };
         let mut elements = Elements::of(list.content);
@@ -237,11 +244,13 @@ impl Decoder {
                     }
                 }
                 SCT_LIST => {
-                    let count = count_scts(extension.value);
-                    if count.is_none() {
+                    let list = SctList::read(extension.value);
+                    if list.is_none() {
                         fault.note("an illegible list of SCTs");
                     }
-                    found.sct_count = found.sct_count.zip(count).map(|(sum, count)| sum + count);
+                    found.sct_count = found.sct_count.zip(list.as_ref()).map(|(sum, list)| sum + list.count);
+                    found.scts.extend(list.into_iter().flat_map(|list| list.scts));
+                    found.scts.truncate(sct::SCTS_MAX);
                 }
                 POISON => found.kind = Some(EntryKind::Precert),
                 _ => {}
@@ -254,6 +263,7 @@ impl Decoder {
                 kind: found.kind.filter(|kind| *kind == EntryKind::Precert),
                 is_ca: found.is_ca.filter(|is_ca| *is_ca),
                 sct_count: found.sct_count.filter(|count| *count > 0),
+                scts: found.scts,
             };
         }
         found
@@ -283,6 +293,7 @@ impl Certificate {
             signature_algorithm: None,
             is_ca: None,
             sct_count: None,
+            scts: Vec::new(),
             parse: ParseState::Failed,
             parse_error: Some(why.into()),
         }
@@ -294,6 +305,7 @@ struct Found {
     kind: Option<EntryKind>,
     is_ca: Option<bool>,
     sct_count: Option<u32>,
+    scts: Vec<Sct>,
 }
 
 /// The strict reading. The insides of extensions are left out: those that matter here are read anyway, and the others
@@ -358,22 +370,6 @@ fn read_basic_constraints(value: &[u8]) -> Option<bool> {
         Some([flag]) => Some(*flag != 0),
         Some(_) => None,
     }
-}
-
-/// The number of items in a SignedCertificateTimestampList (RFC 6962 section 3.3): lengths of two bytes around the
-/// list and around each item.
-fn count_scts(value: &[u8]) -> Option<u32> {
-    fn split(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
-        let (length, rest) = bytes.split_first_chunk()?;
-        rest.split_at_checked(usize::from(u16::from_be_bytes(*length)))
-    }
-    let (mut list, []) = split(Element::only(value, walk::OCTET_STRING)?.content)? else { return None };
-    let mut count = 0;
-    while !list.is_empty() {
-        (_, list) = split(list)?;
-        count += 1;
-    }
-    Some(count)
 }
 
 /// An INTEGER's content as signed hex.

@@ -4,6 +4,7 @@ use std::io::{self, BufReader, Read};
 
 use flate2::bufread::MultiGzDecoder;
 
+use crate::logs::lines::Lines;
 use crate::segments::Encoding;
 use crate::stored::Unopened;
 
@@ -17,6 +18,8 @@ pub(crate) enum Decoder<R: Read> {
     Gzip(Box<MultiGzDecoder<BufReader<Counted<R>>>>),
     Zstd(zstd::Decoder<'static, BufReader<Counted<R>>>),
     Plain(Counted<R>),
+    /// Not decompressed, but made.
+    Lines(Lines),
     Failed(Unopened),
 }
 
@@ -25,7 +28,8 @@ impl<R: Read> Decoder<R> {
         let stored = Counted { input: stored, read: 0 };
         let buffered = |stored| BufReader::with_capacity(STORED_PIECE_BYTES, stored);
         Ok(match encoding {
-            Encoding::Plain => Self::Plain(stored),
+            // What reads logs makes lines instead.
+            Encoding::Plain | Encoding::Tiles | Encoding::Pages | Encoding::Remote => Self::Plain(stored),
             Encoding::Gzip => Self::Gzip(Box::new(MultiGzDecoder::new(buffered(stored)))),
             Encoding::Zstd => {
                 let mut decoder = zstd::Decoder::with_buffer(buffered(stored))?;
@@ -46,6 +50,7 @@ impl<R: Read> Decoder<R> {
             Self::Gzip(decoder) => decoder.get_ref().get_ref().read,
             Self::Zstd(decoder) => decoder.get_ref().get_ref().read,
             Self::Plain(stored) => stored.read,
+            Self::Lines(lines) => lines.stored_read(),
             Self::Failed(_) => 0,
         }
     }
@@ -57,6 +62,7 @@ impl<R: Read> Read for Decoder<R> {
             Self::Gzip(decoder) => decoder.read(out),
             Self::Zstd(decoder) => decoder.read(out),
             Self::Plain(stored) => stored.read(out),
+            Self::Lines(lines) => lines.read(out),
             Self::Failed(unopened) => unopened.read(out),
         }
     }

@@ -42,6 +42,9 @@ pub enum SourceError {
     #[error("{}: {action} failed; check its credentials and endpoint in the environment", shown(url))]
     Object { action: &'static str, url: String, source: object_store::Error },
 
+    #[error("the logs cannot be asked")]
+    Logs { source: crate::logs::LogError },
+
     #[error("a reader could not be started; allow this user more threads")]
     Thread { source: io::Error },
 
@@ -63,7 +66,11 @@ impl SourceError {
             | Self::NotAFile { .. }
             | Self::NotUtf8 { .. }
             | Self::Url { .. } => true,
-            Self::File { .. } | Self::Object { .. } | Self::Thread { .. } | Self::ReaderDied { .. } => false,
+            Self::File { .. }
+            | Self::Object { .. }
+            | Self::Logs { .. }
+            | Self::Thread { .. }
+            | Self::ReaderDied { .. } => false,
         }
     }
 

@@ -9,6 +9,7 @@ use std::time::UNIX_EPOCH;
 use url::Url;
 
 use crate::error::SourceError;
+use crate::logs::archive;
 use crate::segments::{Encoding, Segment};
 
 const ENDINGS: [&str; 3] = [".jsonl", ".ndjson", ".json"];
@@ -42,7 +43,9 @@ pub(crate) fn find(arg: &str) -> Result<Vec<String>, SourceError> {
     } else {
         let path = absolute(arg)?;
         let metadata = fs::metadata(&path).map_err(|error| SourceError::file("opening", arg, error))?;
-        if metadata.is_dir() {
+        if metadata.is_dir() && archive::detect(&path).is_some() {
+            found.push(name_of(path)?);
+        } else if metadata.is_dir() {
             walk(&path, &mut found)?;
             if found.is_empty() {
                 return Err(SourceError::NoSegments { place: arg.to_owned() });
@@ -66,7 +69,7 @@ fn find_by_pattern(pattern: &str, found: &mut Vec<String>) -> Result<(), SourceE
             SourceError::file("listing", &path, error.into())
         })?;
         let path = absolute(&name_of(path)?)?;
-        if path.is_dir() {
+        if path.is_dir() && archive::detect(&path).is_none() {
             walk(&path, found)?;
         } else {
             found.push(name_of(path)?);
@@ -101,7 +104,9 @@ fn walk(top: &Path, found: &mut Vec<String>) -> Result<(), SourceError> {
                 }
             }
             if kind.is_dir() {
-                if !is_private_dir(&name) {
+                if archive::detect(&path).is_some() {
+                    found.push(name_of(path)?);
+                } else if !is_private_dir(&name) {
                     dirs.push(path);
                 }
             } else if is_segment_name(&name) {
@@ -128,7 +133,7 @@ pub(crate) fn examine(name: String) -> Result<Segment, SourceError> {
         .and_then(|file| file.take(Encoding::HEAD_BYTES).read_to_end(&mut head))
         .map_err(|error| SourceError::file("reading", &name, error))?;
     match Encoding::detect(&head) {
-        Some(encoding) => Ok(Segment { bytes: metadata.len(), encoding, version: version(&metadata), name }),
+        Some(encoding) => Ok(Segment { bytes: metadata.len(), encoding, version: version(&metadata), name, log: None }),
         None => Err(SourceError::NotASegment { name }),
     }
 }

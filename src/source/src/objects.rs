@@ -187,7 +187,7 @@ impl Object {
                 .map_err(|source| SourceError::object("reading", &name, source))?;
         }
         match Encoding::detect(&head) {
-            Some(encoding) => Ok(Segment { name, bytes: meta.size, encoding, version: version(&meta) }),
+            Some(encoding) => Ok(Segment { name, bytes: meta.size, encoding, version: version(&meta), log: None }),
             None => Err(SourceError::NotASegment { name }),
         }
     }

@@ -29,6 +29,9 @@ use crate::chunks::{Chunk, Sizes, Splitter, one_line};
 use crate::decode::Decoder;
 use crate::error::SourceError;
 use crate::inlet::{Gone, Inlet, Outlet, inlet};
+use crate::logs::access::Access;
+use crate::logs::lines::Lines;
+use crate::logs::{AccessOptions, archive, remote};
 use crate::objects::Stores;
 use crate::progress::Progress;
 use crate::segments::{Encoding, Segment};
@@ -67,11 +70,13 @@ pub struct Options {
     pub runtime: Handle,
     pub progress: Arc<Progress>,
     pub sizes: Sizes,
+    /// How logs are asked, where segments are to be read from them.
+    pub logs: Option<AccessOptions>,
 }
 
 impl Options {
     pub fn new(runtime: Handle) -> Self {
-        Self { runtime, progress: Arc::default(), sizes: Sizes::default() }
+        Self { runtime, progress: Arc::default(), sizes: Sizes::default(), logs: None }
     }
 }
 
@@ -122,8 +127,10 @@ pub fn start(
     options: Options,
 ) -> Result<Vec<ChunkReceiver>, SourceError> {
     assert!(placement.process < placement.processes && placement.workers > 0, "{placement:?}");
-    let Options { runtime, progress, sizes } = options;
-    let plan = Arc::new(Plan { segments, placement, from, sizes, stores: Stores::new(runtime), progress });
+    let Options { runtime, progress, sizes, logs } = options;
+    let access = logs.as_ref().map(Access::new).transpose().map_err(|source| SourceError::Logs { source })?;
+    let stores = Stores::new(runtime.clone());
+    let plan = Arc::new(Plan { segments, placement, from, sizes, stores, access, runtime, progress });
     plan.progress.set_total((0..).zip(plan.segments.iter()).map(|(s, segment)| plan.bytes_left(s, segment)).sum());
 
     let mut inflated: Vec<Vec<Receiver<Inflated>>> = (0..placement.workers).map(|_| Vec::new()).collect();
@@ -163,6 +170,8 @@ struct Plan {
     from: (u32, u32),
     sizes: Sizes,
     stores: Stores,
+    access: Option<Access>,
+    runtime: Handle,
     progress: Arc<Progress>,
 }
 
@@ -182,12 +191,34 @@ impl Plan {
         if s == self.from.0 { self.from.1 } else { 0 }
     }
 
+    /// The worker of this process that a chunk of a compressed segment belongs to.
+    fn owner(&self, s: u32, segment: &Segment, c: u32) -> Option<usize> {
+        match segment.encoding {
+            // All of it belongs to the process that asks the log.
+            Encoding::Remote => Some(c as usize % self.placement.workers),
+            _ => self.placement.local_owner(s, c),
+        }
+    }
+
+    /// Whether this process reads a segment: a log is asked by one.
+    fn asks(&self, s: u32, segment: &Segment) -> bool {
+        segment.encoding != Encoding::Remote || s as usize % self.placement.processes == self.placement.process
+    }
+
+    /// The text of a segment that a reader of logs makes.
+    fn lines(&self, segment: &Segment) -> io::Result<Lines> {
+        match (segment.encoding, &self.access) {
+            (Encoding::Remote, Some(access)) => remote::open(segment, access, &self.runtime),
+            _ => archive::open(segment),
+        }
+    }
+
     /// What is to be read of a segment: a compressed one is always read from its beginning.
     fn bytes_left(&self, s: u32, segment: &Segment) -> u64 {
         match segment.encoding {
             _ if s < self.from.0 => 0,
             Encoding::Plain => segment.bytes.saturating_sub(self.sizes.start(self.first_chunk(s))),
-            Encoding::Gzip | Encoding::Zstd => segment.bytes,
+            _ => segment.bytes,
         }
     }
 }
@@ -260,13 +291,21 @@ fn restated(error: &io::Error) -> io::Error {
 fn inflate(plan: &Plan, inflater: usize, feeders: &[SyncSender<Inflated>]) {
     let mut waiting = vec![true; feeders.len()];
     for (s, segment) in plan.compressed().skip(inflater).step_by(INFLATERS) {
-        let stored = Stored::open(segment, &plan.stores);
+        let stored = match segment.encoding.is_of_logs() {
+            true => None,
+            false => Some(Stored::open(segment, &plan.stores)),
+        };
         let text = match &stored {
-            Ok(stored) => stored
+            Some(Ok(stored)) => stored
                 .read_from(0, STORED_WINDOW_BYTES)
                 .and_then(|input| Decoder::new(segment.encoding, input))
                 .unwrap_or_else(Decoder::failed),
-            Err(error) => Decoder::failed(restated(error)),
+            Some(Err(error)) => Decoder::failed(restated(error)),
+            None if !plan.asks(s, segment) => {
+                feeders.iter().for_each(|feeder| drop(feeder.send(None)));
+                continue;
+            }
+            None => plan.lines(segment).map_or_else(Decoder::failed, Decoder::Lines),
         };
         let mut splitter = Splitter::stream(text, plan.sizes);
         let mut delivered = 0;
@@ -287,7 +326,7 @@ fn inflate(plan: &Plan, inflater: usize, feeders: &[SyncSender<Inflated>]) {
             }
             (chunk.segment, chunk.stored_bytes) = (s, read - delivered);
             delivered = read;
-            let Some(feeder) = plan.placement.local_owner(s, chunk.chunk) else { continue };
+            let Some(feeder) = plan.owner(s, segment, chunk.chunk) else { continue };
             plan.progress.add_read(chunk.stored_bytes);
             waiting[feeder] &= feeders[feeder].send(Some(chunk)).is_ok();
             if !waiting.contains(&true) {
@@ -319,7 +358,8 @@ mod tests {
     #[test]
     fn every_chunk_has_one_owner() {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-        let segment = Segment { name: "/a".to_owned(), bytes: 95, encoding: Encoding::Plain, version: String::new() };
+        let segment =
+            Segment { name: "/a".to_owned(), bytes: 95, encoding: Encoding::Plain, version: String::new(), log: None };
         for (processes, workers) in [(1, 1), (1, 3), (2, 2), (3, 5)] {
             for s in 0..4 {
                 let plan = Plan {
@@ -328,6 +368,8 @@ mod tests {
                     from: (2, 3),
                     sizes: Sizes::new(10, 10),
                     stores: Stores::new(runtime.handle().clone()),
+                    access: None,
+                    runtime: runtime.handle().clone(),
                     progress: Arc::default(),
                 };
                 let peers = processes * workers;

@@ -3,11 +3,14 @@
 //! The list is made once and sent to every process, so that all of them mean the same bytes by the same position.
 
 use std::collections::HashSet;
+use std::path::Path;
 
+use ct_model::ctlog::list;
 use serde::{Deserialize, Serialize};
 use tokio::runtime::Handle;
 
 use crate::error::SourceError;
+use crate::logs::{LogSource, archive};
 use crate::objects::Stores;
 use crate::{files, objects};
 
@@ -21,6 +24,8 @@ pub struct Segment {
     pub encoding: Encoding,
     /// Changes when the content does: modification time and size of a file, ETag of an object.
     pub version: String,
+    /// The log that it is of, or a stretch of.
+    pub log: Option<LogSource>,
 }
 
 /// How the text of a segment is stored.
@@ -30,9 +35,20 @@ pub enum Encoding {
     Plain,
     Gzip,
     Zstd,
+    /// A folder with the tiles of a static log.
+    Tiles,
+    /// A folder with answers of an RFC 6962 log.
+    Pages,
+    /// The log itself.
+    Remote,
 }
 
 impl Encoding {
+    /// A reader of logs makes the text, see [`crate::logs`].
+    pub const fn is_of_logs(self) -> bool {
+        matches!(self, Self::Tiles | Self::Pages | Self::Remote)
+    }
+
     /// As many bytes of a segment's beginning as are looked at.
     pub(crate) const HEAD_BYTES: u64 = 4 << 10;
 
@@ -53,11 +69,12 @@ impl Encoding {
     }
 }
 
-/// Lists the segments that `args` name: files, directories, globs, URLs of objects, of prefixes and of globs.
+/// Lists the segments that `args` name: files, directories, globs, URLs of objects, of prefixes and of globs. A folder
+/// that is the archive of a log is one segment; what `logs` signed in it is believed.
 ///
 /// Arguments come in their order, what one names by name; what is named twice comes once, at its first place.
 /// Blocks, so it must not be called from inside the runtime.
-pub fn expand(args: &[String], runtime: &Handle) -> Result<Vec<Segment>, SourceError> {
+pub fn expand(args: &[String], logs: &[list::Log], runtime: &Handle) -> Result<Vec<Segment>, SourceError> {
     let stores = Stores::new(runtime.clone());
     let mut segments = Vec::new();
     let mut seen = HashSet::new();
@@ -77,7 +94,10 @@ pub fn expand(args: &[String], runtime: &Handle) -> Result<Vec<Segment>, SourceE
         };
         for name in found {
             if seen.insert(files::identity(&name)?) {
-                segments.push(files::examine(name)?);
+                segments.push(match archive::detect(Path::new(&name)) {
+                    Some(encoding) => archive::examine(Path::new(&name), encoding, logs)?,
+                    None => files::examine(name)?,
+                });
             }
         }
     }
@@ -124,8 +144,9 @@ mod tests {
 
     #[test]
     fn form_on_the_wire() {
-        let segment = Segment { name: "/a".to_owned(), bytes: 3, encoding: Encoding::Zstd, version: "1-3".to_owned() };
-        let json = r#"{"name":"/a","bytes":3,"encoding":"zstd","version":"1-3"}"#;
+        let segment =
+            Segment { name: "/a".to_owned(), bytes: 3, encoding: Encoding::Zstd, version: "1-3".to_owned(), log: None };
+        let json = r#"{"name":"/a","bytes":3,"encoding":"zstd","version":"1-3","log":null}"#;
         assert_eq!(serde_json::to_string(&segment).unwrap(), json);
         assert_eq!(serde_json::from_str::<Segment>(json).unwrap(), segment);
     }

@@ -84,6 +84,7 @@ pub fn record(text: &str, id: CertId, kind: Option<EntryKind>) -> Claimed {
         signature_algorithm: text("signature_algorithm").and_then(signature_algorithm).map(Arc::from),
         is_ca: leaf.get("is_ca").and_then(Value::as_bool),
         sct_count: None,
+        scts: Vec::new(),
         parse: ParseState::Absent,
         parse_error,
         der_bytes: None,

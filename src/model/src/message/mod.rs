@@ -10,6 +10,7 @@
 mod chain;
 pub mod claimed;
 mod json;
+pub mod log_line;
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -20,7 +21,7 @@ use sha1::Sha1;
 use sha2::{Digest, Sha256};
 
 use crate::id::{self, CertId, EntryPlace, Key};
-use crate::record::EntryKind;
+use crate::record::{Coverage, EntryKind};
 use crate::time::Timestamp;
 use crate::x509;
 use json::{Data, Leaf, Scalar, Update};
@@ -86,6 +87,8 @@ pub enum Message<'a> {
     /// Host names alone (`dns_entries`).
     Names(Vec<Cow<'a, str>>),
     Sighting(Sighting),
+    /// What somebody says of a log's coverage; only a reader of logs is to be believed.
+    Coverage(Coverage),
 }
 
 impl Message<'_> {
@@ -95,6 +98,7 @@ impl Message<'_> {
             Self::Other => Message::Other,
             Self::Names(names) => Message::Names(names.into_iter().map(|name| name.into_owned().into()).collect()),
             Self::Sighting(sighting) => Message::Sighting(sighting),
+            Self::Coverage(row) => Message::Coverage(row),
         }
     }
 }
@@ -110,6 +114,9 @@ pub struct Sighting {
     pub submitted: Option<Timestamp>,
     /// The feed's fingerprint is not that of the certificate it sent.
     pub wrong_claim: bool,
+    /// The issuance, from the log's own leaf. It is right also where a precertificate signing certificate was used
+    /// (RFC 6962 section 3.2), of which the precertificate itself says nothing.
+    pub tbs_sha256: Option<[u8; 32]>,
     pub body: Body,
 }
 
@@ -156,6 +163,9 @@ impl Reader {
         let text = std::str::from_utf8(line).map_err(|why| unusable(Reason::Utf8, why, None))?;
         if !text.trim_start().starts_with('{') {
             return Err(unusable(Reason::Json, "not a JSON object", None));
+        }
+        if text.starts_with(log_line::HEAD) {
+            return self.log_line(text);
         }
         match chain::cut(text) {
             None => self.understand(text, text),
@@ -234,7 +244,8 @@ impl Reader {
             _ => return reject(Reason::Base64, "`as_der` is no text"),
         };
         let body = body.map_or_else(|| Body::Text(text.into()), Body::Der);
-        Ok(Sighting { id, log, index, kind, seen, submitted, wrong_claim, body })
+        let tbs_sha256 = None;
+        Ok(Sighting { id, log, index, kind, seen, submitted, wrong_claim, tbs_sha256, body })
     }
 
     /// The log of a URL; a hostile feed's endless list of logs is forgotten again and again, not kept.
@@ -299,7 +310,7 @@ fn decode_base64(text: &str) -> Option<Vec<u8>> {
 }
 
 /// A log's URL without scheme and trailing slash, host in lower case.
-fn log_name(url: &str) -> String {
+pub fn log_name(url: &str) -> String {
     let url = url.split_once("://").map_or(url, |(_, rest)| rest).trim_end_matches('/');
     match url.split_once('/') {
         Some((host, path)) => format!("{}/{path}", host.to_ascii_lowercase()),

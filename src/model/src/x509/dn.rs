@@ -106,6 +106,17 @@ pub(super) fn read<'a>(name: Element<'a>, mut common_name: impl FnMut(&str)) -> 
     dn
 }
 
+/// Every common name that is text, in order, as it is.
+pub(super) fn common_names(name: Element<'_>) -> Vec<Cow<'_, str>> {
+    fn value(attribute: Element<'_>) -> Option<Element<'_>> {
+        let mut parts = Elements::of(attribute.content);
+        parts.next_if(|tag| tag == OID).filter(|oid| oid.content == COMMON_NAME)?;
+        parts.next()
+    }
+    let attributes = Elements::of(name.content).flat_map(|rdn| Elements::of(rdn.content));
+    attributes.filter_map(|attribute| string(value(attribute)?)).collect()
+}
+
 /// The text of a string type. What calls itself 8-bit text is UTF-8 where it can be, else Latin-1: many certificates
 /// carry one of them in a type that allows neither.
 fn string(value: Element<'_>) -> Option<Cow<'_, str>> {

@@ -195,12 +195,15 @@ fn precertificate_and_final_certificate() {
             signature_algorithm: Some("ecdsa-sha384".into()),
             is_ca: Some(false),
             sct_count: Some(0),
+            scts: Vec::new(),
             parse: ParseState::Ok,
             parse_error: None,
         }
     );
     let sha1 = hash("4c635fb71be98b80f999828bc6dbcbd483427f16");
-    assert_eq!(last, Certificate { sha1, kind: Some(EntryKind::Final), sct_count: Some(2), ..precert });
+    let sct = |log, timestamp_ms| Sct { log_id: [log; 32], timestamp_ms };
+    let scts = vec![sct(1, 0x19c_a945_0a01), sct(2, 0x19c_a945_0a02)];
+    assert_eq!(last, Certificate { sha1, kind: Some(EntryKind::Final), sct_count: Some(2), scts, ..precert });
 }
 
 #[test]

@@ -6,15 +6,15 @@
 
 use sha2::{Digest, Sha256};
 
-pub(super) const BOOLEAN: u8 = 0x01;
-pub(super) const INTEGER: u8 = 0x02;
-pub(super) const BIT_STRING: u8 = 0x03;
-pub(super) const OCTET_STRING: u8 = 0x04;
-pub(super) const OID: u8 = 0x06;
+pub const BOOLEAN: u8 = 0x01;
+pub const INTEGER: u8 = 0x02;
+pub const BIT_STRING: u8 = 0x03;
+pub const OCTET_STRING: u8 = 0x04;
+pub const OID: u8 = 0x06;
 pub(super) const UTC_TIME: u8 = 0x17;
 pub(super) const GENERALIZED_TIME: u8 = 0x18;
-pub(super) const SEQUENCE: u8 = 0x30;
-pub(super) const SET: u8 = 0x31;
+pub const SEQUENCE: u8 = 0x30;
+pub const SET: u8 = 0x31;
 const VERSION: u8 = 0xa0;
 const UNIQUE_IDS: [u8; 4] = [0x81, 0x82, 0xa1, 0xa2];
 const EXTENSIONS: u8 = 0xa3;
@@ -35,16 +35,16 @@ impl Fault {
 
 /// One element: its tag, its content, and the two with the length between them.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Element<'a> {
-    pub(super) tag: u8,
-    pub(super) content: &'a [u8],
-    pub(super) whole: &'a [u8],
+pub struct Element<'a> {
+    pub tag: u8,
+    pub content: &'a [u8],
+    pub whole: &'a [u8],
 }
 
 impl<'a> Element<'a> {
     /// The element `input` begins with, and what follows it. `None` when it is cut short, its length is indefinite or
     /// above 2^32, or its tag has more than one byte (X.509 has none such).
-    pub(super) fn read(input: &'a [u8]) -> Option<(Self, &'a [u8])> {
+    pub fn read(input: &'a [u8]) -> Option<(Self, &'a [u8])> {
         let (&tag, rest) = input.split_first()?;
         let (&first, rest) = rest.split_first()?;
         if tag & 0x1f == 0x1f {
@@ -64,28 +64,28 @@ impl<'a> Element<'a> {
     }
 
     /// `input` as one element with that tag and nothing behind it.
-    pub(super) fn only(input: &'a [u8], tag: u8) -> Option<Self> {
+    pub fn only(input: &'a [u8], tag: u8) -> Option<Self> {
         Self::read(input).filter(|(element, rest)| element.tag == tag && rest.is_empty()).map(|(element, _)| element)
     }
 }
 
 /// The elements that follow each other in some content. Ends at the end, or at the first that cannot be read.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Elements<'a> {
+pub struct Elements<'a> {
     rest: &'a [u8],
 }
 
 impl<'a> Elements<'a> {
-    pub(super) fn of(content: &'a [u8]) -> Self {
+    pub fn of(content: &'a [u8]) -> Self {
         Self { rest: content }
     }
 
     /// Whether everything has been read.
-    pub(super) fn at_end(&self) -> bool {
+    pub fn at_end(&self) -> bool {
         self.rest.is_empty()
     }
 
-    pub(super) fn next_if(&mut self, wanted: impl FnOnce(u8) -> bool) -> Option<Element<'a>> {
+    pub fn next_if(&mut self, wanted: impl FnOnce(u8) -> bool) -> Option<Element<'a>> {
         let (element, rest) = Element::read(self.rest)?;
         wanted(element.tag).then(|| {
             self.rest = rest;
@@ -107,6 +107,7 @@ impl<'a> Iterator for Elements<'a> {
 pub(super) struct Frame<'a> {
     pub(super) tbs: Element<'a>,
     pub(super) signature_algorithm: Element<'a>,
+    pub(super) signature: Element<'a>,
 }
 
 impl<'a> Frame<'a> {
@@ -116,21 +117,24 @@ impl<'a> Frame<'a> {
         let mut parts = Elements::of(outer.content);
         let tbs = parts.next_if(|tag| tag == SEQUENCE)?;
         let signature_algorithm = parts.next_if(|tag| tag == SEQUENCE)?;
-        parts.next_if(|tag| tag == BIT_STRING)?;
+        let signature = parts.next_if(|tag| tag == BIT_STRING)?;
         if !parts.at_end() {
             fault.note("bytes behind the signature");
         }
         if !rest.is_empty() {
             fault.note("bytes behind the certificate");
         }
-        Some(Self { tbs, signature_algorithm })
+        Some(Self { tbs, signature_algorithm, signature })
     }
 }
 
 /// The fields of a TBSCertificate as far as they could be told apart.
 #[derive(Debug)]
 pub(super) struct Fields<'a> {
+    /// Content of the INTEGER in its wrapper; empty when there is none, which means version 1.
+    pub(super) version: &'a [u8],
     pub(super) serial: Option<Element<'a>>,
+    pub(super) signature_algorithm: Option<Element<'a>>,
     pub(super) issuer: Option<Element<'a>>,
     pub(super) validity: Option<Element<'a>>,
     pub(super) subject: Option<Element<'a>>,
@@ -162,9 +166,10 @@ impl<'a> Fields<'a> {
             }
             element
         };
-        rest.next_if(|tag| tag == VERSION);
+        let version = rest.next_if(|tag| tag == VERSION).and_then(|wrapper| Element::only(wrapper.content, INTEGER));
+        let version = version.map_or(&[][..], |number| number.content);
         let serial = field(&mut rest, INTEGER, "no serial number in its place");
-        field(&mut rest, SEQUENCE, "no signature algorithm in its place");
+        let signature_algorithm = field(&mut rest, SEQUENCE, "no signature algorithm in its place");
         let issuer = field(&mut rest, SEQUENCE, "no issuer in its place");
         let validity = field(&mut rest, SEQUENCE, "no validity in its place");
         let subject = field(&mut rest, SEQUENCE, "no subject in its place");
@@ -194,24 +199,26 @@ impl<'a> Fields<'a> {
                 }
             },
         };
-        Self { serial, issuer, validity, subject, spki, extensions }
+        Self { version, serial, signature_algorithm, issuer, validity, subject, spki, extensions }
     }
 }
 
 /// An extension (RFC 5280 section 4.2); `oid` and `value` are contents.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Extension<'a> {
-    pub(super) oid: &'a [u8],
-    pub(super) value: &'a [u8],
+pub struct Extension<'a> {
+    pub oid: &'a [u8],
+    pub critical: bool,
+    pub value: &'a [u8],
 }
 
 impl<'a> Extension<'a> {
     pub(super) fn read(element: Element<'a>) -> Option<Self> {
         let mut parts = Elements::of(element.content);
         let oid = parts.next_if(|tag| tag == OID).filter(|_| element.tag == SEQUENCE)?;
-        parts.next_if(|tag| tag == BOOLEAN);
+        let critical =
+            parts.next_if(|tag| tag == BOOLEAN).is_some_and(|flag| flag.content.iter().any(|byte| *byte != 0));
         let value = parts.next_if(|tag| tag == OCTET_STRING).filter(|_| parts.at_end())?;
-        Some(Self { oid: oid.content, value: value.content })
+        Some(Self { oid: oid.content, critical, value: value.content })
     }
 }
 

@@ -14,10 +14,10 @@ use tokio_tungstenite::tungstenite::handshake::client::generate_key;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_tungstenite::tungstenite::http::StatusCode;
 
-use super::backoff::retry_after;
 use super::cut::{Cut, Reason};
 use super::options::Target;
 use super::text::shown;
+use crate::retry::retry_after;
 
 /// Of the answer to a handshake.
 const HEAD_BYTES_MAX: usize = 16 << 10;

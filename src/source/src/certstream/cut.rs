@@ -9,6 +9,7 @@ use tokio_tungstenite::tungstenite::error::ProtocolError;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 
 use super::text::shown;
+use crate::retry::Failure;
 
 /// Why frames may be missing, or why there is no connection. Written down as [`Reason::as_str`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -78,6 +79,14 @@ pub(super) struct Cut {
 }
 
 impl Cut {
+    pub(super) fn failure(&self) -> Failure {
+        match self.retry_after {
+            Some(wait) => Failure::SentAway(wait),
+            None if self.lasting => Failure::Lasting,
+            None => Failure::Passing,
+        }
+    }
+
     pub(super) fn new(reason: Reason, detail: impl Into<String>) -> Self {
         Self { reason, detail: detail.into(), close: None, retry_after: None, lasting: false }
     }

@@ -7,7 +7,6 @@
 //! - Memory is bounded by the options and the channel, whatever the server sends. When the channel is full, the socket is
 //!   read no further, and the server feels it.
 
-mod backoff;
 mod connect;
 mod connection;
 mod cut;
@@ -25,10 +24,11 @@ use tokio::time::{Instant, sleep, timeout};
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tracing::{debug, info, warn};
 
-use self::backoff::Backoff;
 use self::connect::connect;
 use self::connection::{Connection, now_ms};
 use self::options::Target;
+
+use crate::retry::Backoff;
 
 pub use self::connection::Frame;
 pub use self::cut::Reason;
@@ -256,7 +256,7 @@ impl Run {
     /// Waits before the next attempt.
     async fn pause(&mut self, cut: cut::Cut) -> Result<(), Stopped> {
         // Without randomness the wait is the whole ceiling.
-        let wait = self.backoff.next(&cut, getrandom::u64().unwrap_or(u64::MAX));
+        let wait = self.backoff.next(cut.failure(), getrandom::u64().unwrap_or(u64::MAX));
         let (failures, reason) = (self.backoff.failures(), cut.reason);
         let Target { name, url, .. } = &self.target;
         let (word, wait_ms) = (reason.as_str(), wait.as_millis());

@@ -36,7 +36,7 @@ fn tree() -> TempDir {
 
 fn expand_in(dir: &Path, args: &[&str]) -> Result<Vec<Segment>, SourceError> {
     let args: Vec<_> = args.iter().map(|arg| arg.replace("DIR", dir.to_str().unwrap())).collect();
-    expand(&args, runtime().handle())
+    expand(&args, &[], runtime().handle())
 }
 
 #[track_caller]
@@ -143,6 +143,6 @@ fn refused() {
 
 #[test]
 fn a_password_in_a_url_is_not_repeated() {
-    let error = expand(&["https://user:hunter2@host/a".to_owned()], runtime().handle()).unwrap_err();
+    let error = expand(&["https://user:hunter2@host/a".to_owned()], &[], runtime().handle()).unwrap_err();
     assert!(error.is_usage() && !error.to_string().contains("hunter2"), "{error}");
 }

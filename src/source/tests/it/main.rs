@@ -6,7 +6,11 @@
 mod certstream;
 mod expanding;
 mod faulty_feed;
+mod logs;
 mod reading;
+mod test_log;
+mod test_log_itself;
+mod test_log_probe;
 mod web;
 
 use std::sync::Arc;
@@ -20,7 +24,7 @@ fn runtime() -> Runtime {
 }
 
 fn expand_one(runtime: &Runtime, arg: &str) -> Segment {
-    let mut segments = expand(&[arg.to_owned()], runtime.handle()).unwrap();
+    let mut segments = expand(&[arg.to_owned()], &[], runtime.handle()).unwrap();
     assert_eq!(segments.len(), 1, "{arg}");
     segments.remove(0)
 }

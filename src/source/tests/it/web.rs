@@ -108,13 +108,13 @@ fn changes_while_it_is_read() {
 #[test]
 fn no_such_object() {
     let url = serve(text(), Manner::Good).replace("a.jsonl", "b.jsonl");
-    let error = expand(&[url], runtime().handle()).unwrap_err();
+    let error = expand(&[url], &[], runtime().handle()).unwrap_err();
     assert!(error.is_usage() && error.to_string().contains("no such object"), "{error}");
 }
 
 #[test]
 fn a_server_without_ranges_is_no_usage_error() {
-    let error = expand(&[serve(text(), Manner::Whole)], runtime().handle()).unwrap_err();
+    let error = expand(&[serve(text(), Manner::Whole)], &[], runtime().handle()).unwrap_err();
     assert!(!error.is_usage(), "{error}");
 }
 

@@ -1,0 +1,132 @@
+//! The right to ask an operator's logs for something.
+//!
+//! Operators limit clients by address, over all their logs, so that all logs of one share a budget: so many requests at
+//! a time, more while all goes well, half as many after a refusal, and none before the time the operator names.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio::time::{Instant, sleep_until};
+
+/// Requests at a time, at first.
+const START: f64 = 2.0;
+/// What a refusal without `Retry-After` asks for.
+pub(super) const REFUSED_PAUSE: Duration = Duration::from_secs(5);
+/// What any refusal may ask for.
+const PAUSE_MAX: Duration = Duration::from_secs(600);
+
+#[derive(Debug)]
+pub(super) struct Operator {
+    /// Requests at a time that are never exceeded.
+    most: f64,
+    pace: Mutex<Pace>,
+    changed: Notify,
+}
+
+#[derive(Debug)]
+struct Pace {
+    limit: f64,
+    in_flight: usize,
+    not_before: Instant,
+}
+
+/// The right to one request, until it is dropped.
+pub(super) struct Turn<'a>(&'a Operator);
+
+impl Operator {
+    pub(super) fn new(requests_max: usize) -> Self {
+        let most = requests_max.max(1) as f64;
+        let pace = Pace { limit: START.min(most), in_flight: 0, not_before: Instant::now() };
+        Self { most, pace: Mutex::new(pace), changed: Notify::new() }
+    }
+
+    fn pace(&self) -> MutexGuard<'_, Pace> {
+        self.pace.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits until a request may be made.
+    pub(super) async fn turn(&self) -> Turn<'_> {
+        loop {
+            // Asked for before the look, so that no change in between is missed.
+            let changed = self.changed.notified();
+            let not_before = {
+                let mut pace = self.pace();
+                if pace.not_before <= Instant::now() && (pace.in_flight as f64) < pace.limit.floor().max(1.0) {
+                    pace.in_flight += 1;
+                    return Turn(self);
+                }
+                pace.not_before
+            };
+            if not_before > Instant::now() {
+                sleep_until(not_before).await;
+            } else {
+                changed.await;
+            }
+        }
+    }
+
+    /// A request was answered: one more at a time after as many answers as there are requests at a time.
+    pub(super) fn answered(&self) {
+        let mut pace = self.pace();
+        pace.limit = (pace.limit + 1.0 / pace.limit).min(self.most);
+    }
+
+    /// A request was refused for being one too many. Those that were under way with it are refused for the same reason.
+    pub(super) fn refused(&self, pause: Option<Duration>) {
+        let mut pace = self.pace();
+        let now = Instant::now();
+        if pace.not_before <= now {
+            pace.limit = (pace.limit / 2.0).max(1.0);
+        }
+        pace.not_before = pace.not_before.max(now + pause.unwrap_or(REFUSED_PAUSE).min(PAUSE_MAX));
+    }
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        self.0.pace().in_flight -= 1;
+        self.0.changed.notify_waiters();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::FutureExt;
+
+    use super::*;
+
+    fn limit(operator: &Operator) -> f64 {
+        operator.pace().limit
+    }
+
+    #[tokio::test]
+    async fn answers_raise_the_limit_and_a_refusal_halves_it_once() {
+        let operator = Operator::new(8);
+        for _ in 0..200 {
+            operator.answered();
+        }
+        assert_eq!(limit(&operator), 8.0);
+        for _ in 0..5 {
+            operator.refused(Some(Duration::from_secs(60)));
+        }
+        assert_eq!(limit(&operator), 4.0);
+    }
+
+    #[tokio::test]
+    async fn no_more_at_a_time_than_the_limit() {
+        let operator = Operator::new(2);
+        let (first, _second) = (operator.turn().await, operator.turn().await);
+        let mut third = Box::pin(operator.turn());
+        assert!((&mut third).now_or_never().is_none());
+        drop(first);
+        assert!((&mut third).now_or_never().is_some());
+    }
+
+    #[tokio::test]
+    async fn nothing_before_the_time_the_operator_names() {
+        let operator = Operator::new(2);
+        operator.refused(Some(Duration::from_secs(3_600)));
+        assert!(operator.turn().now_or_never().is_none());
+    }
+}
