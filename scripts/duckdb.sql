@@ -84,11 +84,14 @@ FROM (
         FROM coverage WHERE verified))
 GROUP BY log, island;
 
--- An entry is published before its tree head is reached: what proved it since stands in `coverage`.
+-- An entry is published before its tree head is reached: what proved it since stands in `coverage`. Where a feed says
+-- that another certificate stands at an index, only what was read from the log itself is proven.
 SET VARIABLE ct_entries_proven = CASE
     WHEN (SELECT count(*) FROM glob(getvariable('lake') || '/coverage/*/*.parquet')) = 0 THEN getvariable('ct_entries')
-    ELSE 'SELECT entry.* REPLACE (CASE WHEN proven.last >= entry.log_index THEN true ELSE entry.verified END AS verified)
-        FROM (' || getvariable('ct_entries') || ') AS entry
+    ELSE 'SELECT entry.* EXCLUDE (alone)
+            REPLACE (CASE WHEN proven.last >= entry.log_index AND alone THEN true ELSE entry.verified END AS verified)
+        FROM (SELECT *, feed = ''logs'' OR count(*) OVER (PARTITION BY log, log_index) = 1 AS alone
+            FROM (' || getvariable('ct_entries') || ')) AS entry
         ASOF LEFT JOIN proven ON entry.log = proven.log AND entry.log_index >= proven.first'
 END;
 CREATE OR REPLACE TEMP VIEW entries AS FROM query(getvariable('ct_entries_proven'));

@@ -40,6 +40,12 @@ pub enum Command {
     RebuildHot(RebuildHotArgs),
     /// List the modules and their options
     Modules(ModulesArgs),
+    /// Score names from files or stdin: how much they look like phishing, or like a brand
+    Score(ScoreArgs),
+    /// Judge certificates (PEM or DER) from files or stdin
+    Lint(LintArgs),
+    /// Work on rule files
+    Rules(RulesArgs),
     /// Make a stream of CertStream messages to try things with
     Generate(GenerateArgs),
     /// One process of a cluster, started by the supervisor
@@ -243,6 +249,73 @@ pub struct ModulesArgs {
     /// How the list is printed
     #[arg(long, value_enum, default_value_t = Format::Text)]
     pub format: Format,
+}
+
+#[derive(Clone, Debug, Args)]
+pub struct ScoreArgs {
+    /// Which module
+    #[arg(value_enum)]
+    pub module: ScoreModule,
+    /// Names, one a line [default: standard input]
+    #[arg(value_name = "FILE")]
+    pub files: Vec<PathBuf>,
+    /// Domains to find look-alikes of, one a line (lookalike)
+    #[arg(long, value_name = "FILE")]
+    pub brands: Option<PathBuf>,
+    #[command(flatten)]
+    pub common: CommonArgs,
+    /// `text` prints name,score; `json` an object a line, with reasons
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    pub format: Format,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ScoreModule {
+    Phish,
+    Lookalike,
+}
+
+#[derive(Clone, Debug, Args)]
+pub struct LintArgs {
+    /// Certificates in PEM or DER [default: standard input]
+    #[arg(value_name = "FILE")]
+    pub files: Vec<PathBuf>,
+    /// Modules to run, comma-separated [default: policy]
+    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    pub modules: Option<Vec<String>>,
+    /// When the certificates were logged, such as 2026-11-23T00:00:00Z
+    #[arg(long, value_name = "TIME")]
+    pub at: Option<String>,
+    #[command(flatten)]
+    pub common: CommonArgs,
+    /// How findings are printed
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    pub format: Format,
+}
+
+#[derive(Clone, Debug, Args)]
+pub struct RulesArgs {
+    #[command(subcommand)]
+    pub command: RulesCommand,
+}
+
+#[derive(Clone, Debug, Subcommand)]
+pub enum RulesCommand {
+    /// Read rule files, and run the tests in them
+    Test(RulesTestArgs),
+}
+
+#[derive(Clone, Debug, Args)]
+pub struct RulesTestArgs {
+    /// Rule files, or folders of them
+    #[arg(required = true, value_name = "RULES")]
+    pub files: Vec<PathBuf>,
+    /// Names, one a line, or certificates (PEM or DER): print for each which rules match
+    #[arg(long, value_name = "FILE")]
+    pub input: Option<PathBuf>,
+    /// What that printed before: exit code 1 when it differs
+    #[arg(long, value_name = "FILE", requires = "input")]
+    pub expect: Option<PathBuf>,
 }
 
 #[derive(Clone, Debug, Args)]

@@ -2,6 +2,7 @@
 
 mod check;
 mod logs;
+mod tools;
 
 use anyhow::{Context, Result};
 use ct_dataflows::modules::{MODULES, OptionKind};
@@ -20,6 +21,7 @@ use crate::summary::{self, grouped, printable};
 use crate::telemetry;
 pub use check::check;
 pub use logs::{coverage, fill};
+pub use tools::{lint, rules, score};
 
 /// Prints a line for each fault of the lake; a lake with faults ends with exit code 1.
 pub fn verify(args: &VerifyArgs) -> Result<Exit, Failure> {

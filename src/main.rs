@@ -49,6 +49,9 @@ fn run(command: Command) -> Result<Exit, Failure> {
         Command::Hot(args) => commands::hot(&args),
         Command::RebuildHot(args) => commands::rebuild_hot(&args),
         Command::Modules(args) => commands::modules(&args),
+        Command::Score(args) => commands::score(&args),
+        Command::Lint(args) => commands::lint(&args),
+        Command::Rules(args) => commands::rules(&args),
         Command::Generate(args) => match generate::run(&args) {
             // Whoever reads the stream has read enough.
             Err(error) if is_closed_pipe(&error) => Ok(Exit::Done),

@@ -1,5 +1,6 @@
 //! `check`: what a job would be, and whether everything it needs can be reached.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
@@ -10,6 +11,7 @@ use ct_sinks::Store;
 use ct_sinks::hot::{HotOptions, open_server, redacted};
 use ct_sinks::lake::Lake;
 use ct_source::certstream::Feed;
+use ct_source::logs::Logs;
 use tokio::runtime::Runtime;
 
 use super::local_path;
@@ -35,12 +37,14 @@ pub fn check(args: &CheckArgs) -> Result<Exit, Failure> {
     let feeds = config.feeds.iter().map(|feed| Ok((printable(&feed.name), live::feed(feed)?)));
     let feeds: Vec<(String, Feed)> = feeds.collect::<Result<_>>().map_err(Failure::usage)?;
     http_addr(&config.http.addr).map_err(Failure::usage)?;
+    let logs = config.logs.any().then(|| live::logs(&config.logs, BTreeMap::new())).transpose();
+    let logs = logs.map_err(Failure::usage)?;
     summary::print(&told(&config, &modules, &feeds)).context("writing the report")?;
     if !args.connect {
         return Ok(Exit::Done);
     }
     telemetry::start(config.log.level, config.log.format);
-    Ok(if all_connect(&config, feeds)? { Exit::Done } else { Exit::Failed })
+    Ok(if all_connect(&config, feeds, logs)? { Exit::Done } else { Exit::Failed })
 }
 
 fn told(config: &Config, modules: &[String], feeds: &[(String, Feed)]) -> String {
@@ -57,6 +61,10 @@ fn told(config: &Config, modules: &[String], feeds: &[(String, Feed)]) -> String
     for (name, feed) in feeds {
         text += &format!("feed      {name}  {}\n", feed.url());
     }
+    let (list, singles) = (config.logs.list.as_ref(), config.logs.log.iter().map(|log| &log.url));
+    for place in list.into_iter().chain(singles) {
+        text += &format!("logs      {}\n", printable(place));
+    }
     let journal = printable(&config.journal.dir.display().to_string());
     text + &format!("journal   {journal}\nhttp      {}\n", printable(&config.http.addr))
 }
@@ -68,13 +76,23 @@ fn http_addr(addr: &str) -> Result<Option<SocketAddr>> {
     }
 }
 
-/// A line for each of feeds, lake and hot state; whether all are well.
-fn all_connect(config: &Config, feeds: Vec<(String, Feed)>) -> Result<bool> {
+/// A line for each of feeds, logs, lake and hot state; whether all are well.
+fn all_connect(config: &Config, feeds: Vec<(String, Feed)>, logs: Option<Logs>) -> Result<bool> {
     let runtime = runtime()?;
     let attempts: Vec<_> = feeds.into_iter().map(|(name, feed)| (name, runtime.spawn(feed.probe(FEED_WAIT)))).collect();
     let mut all = true;
     for (name, attempt) in attempts {
         all &= say("feed", &name, runtime.block_on(attempt)?.map_err(anyhow::Error::from))?;
+    }
+    if let Some(logs) = logs {
+        match runtime.block_on(logs.heads()) {
+            Err(error) => all &= say("logs", "list", Err(error.into()))?,
+            Ok(heads) => {
+                for (name, head) in heads {
+                    all &= say("log", &printable(&name), head.map(drop).map_err(|why| anyhow!(why)))?;
+                }
+            }
+        }
     }
     let lake = lake(&config.lake.url, runtime);
     let hot = match (config.hot.url.as_str(), &lake) {

@@ -250,6 +250,9 @@ fn account(
         known_keys: status.known_keys,
         known_bytes: status.known_bytes,
         hot: hot.map(|report| hot_told(&report)),
+        totals: start.totals.clone(),
+        // Where there is nothing to read, there is no manifest to say so.
+        complete: matches!(&plan.source, Source::Segments { segments, .. } if segments.is_empty()),
         ..Account::default()
     };
     for manifest in lake.manifests()? {

@@ -59,7 +59,8 @@ pub(crate) fn load(root: &Path) -> Result<Vec<Row>> {
     let mut rows = Vec::new();
     let mut platforms: HashMap<String, usize> = HashMap::new();
     for (id, list) in LISTS.iter().enumerate() {
-        let text = read(&root.join(list.file))?;
+        let path = root.join(list.file);
+        let text = read(&path).map_err(|error| Error::new(error.kind(), format!("{}: {error}", path.display())))?;
         let mut seen = HashSet::new();
         for line in text.lines() {
             let fields: Vec<&str> = line.split('\t').collect();
@@ -97,9 +98,10 @@ fn read(path: &Path) -> Result<String> {
     if path.extension().is_none_or(|extension| extension != "zst") {
         return std::fs::read_to_string(path);
     }
-    let output = Command::new("zstd").arg("-dqc").arg(path).output()?;
+    let output = Command::new("zstd").arg("-dqc").arg(path).output();
+    let output = output.map_err(|error| Error::new(error.kind(), format!("the program zstd: {error}")))?;
     if !output.status.success() {
-        return Err(Error::other(format!("zstd -dqc {}: {}", path.display(), output.status)));
+        return Err(Error::other(format!("zstd: {}", output.status)));
     }
     String::from_utf8(output.stdout).map_err(|error| Error::new(ErrorKind::InvalidData, error))
 }

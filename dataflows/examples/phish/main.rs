@@ -1,17 +1,20 @@
 //! Trains and measures the model of the module `phish`.
 //!
 //! ```text
-//! CT_STREAM_DATA=DIR cargo run --release --example phish -- weights     the weights file, on standard output
-//! CT_STREAM_DATA=DIR cargo run --release --example phish -- popular     the list of popular domains, likewise
-//! CT_STREAM_DATA=DIR cargo run --release --example phish -- measure     tables on held-out names
-//! CT_STREAM_DATA=DIR cargo run --release --example phish -- names       all names that were read, one a line
-//! CT_STREAM_DATA=DIR cargo run --release --example phish -- speed       names a second on one core
-//! cargo run --release --example phish -- score NAME ...         score, level and reasons of names
-//! cargo run --release --example phish -- judge NAMES            the shipped model on `label<TAB>name` lines
-//! cargo run --release --example phish -- points KEYWORDS NAMES  `points<TAB>name`, as phishing_catcher counts
+//! cargo run --release -p ct-dataflows --example phish -- WHAT
+//!
+//! weights                the weights file, on standard output
+//! popular                the popular domains whose hashes are in it
+//! measure                tables on held-out names
+//! names                  all names that were read, one a line
+//! speed                  names a second on one core
+//! score NAME ...         score, level and reasons of names
+//! judge NAMES            the shipped model on `label<TAB>name` lines
+//! points KEYWORDS NAMES  `points<TAB>name`, as phishing_catcher counts
 //! ```
 //!
-//! NAMES and KEYWORDS are files. The lists are those of `data.rs`, in DIR; to read them needs the program `zstd`.
+//! NAMES and KEYWORDS are files. The first five read the lists of `data.rs`, in the folder that CT_STREAM_DATA names,
+//! and need the program `zstd`.
 #![allow(clippy::disallowed_methods, clippy::disallowed_macros, reason = "a program of its own, not a dataflow")]
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
@@ -19,7 +22,9 @@ use std::error::Error;
 use std::path::Path;
 
 use ct_dataflows::modules::phish::Phish;
+use ct_dataflows::modules::phish::allow::Allow;
 use ct_dataflows::modules::phish::keywords::Keywords;
+use ct_dataflows::modules::phish::popular::Popular;
 use ct_dataflows::modules::{Modules, Subject};
 use serde_json::{Value, json};
 
@@ -62,9 +67,10 @@ fn main() -> Result<(), Box<dyn Error>> {
             let mut weights = measure::shipped(&rows);
             let used: BTreeSet<&str> = rows.all().map(|row| LISTS[row.list].name).collect();
             weights.data = used.into_iter().collect::<Vec<_>>().join(", ");
+            weights.popular = Popular::of(popular(&rows));
             print!("{}", weights.to_text());
         }
-        Some("popular") => print!("{}", popular(&Rows::load()?)),
+        Some("popular") => popular(&Rows::load()?).iter().for_each(|domain| println!("{domain}")),
         Some("measure") => tables(&Rows::load()?),
         Some("names") => Rows::load()?.all().for_each(|row| println!("{}", row.name)),
         Some("judge") => judge(&std::fs::read_to_string(arguments.next().ok_or("judge what file?")?)?),
@@ -98,7 +104,7 @@ fn tables(rows: &Rows) {
     let cuts = measure::cuts(&judged);
     measure::report(&judged, &phishing, cuts.0);
     println!();
-    measure::report_flagged(&judged, cuts);
+    measure::report_flagged(&judged, cuts, &Allow::built_in(Popular::of(popular(rows))));
     for source in phishing.iter().filter(|id| LISTS[**id].source == **id) {
         println!("\ntrained without {}; other names held out by registered domain", LISTS[*source].name);
         let judged = measure::held_out(rows, Some(*source));
@@ -135,8 +141,8 @@ fn points(keywords: &str, names: &str) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// The registered domains that stand in three of the popular lists and have no phishing name.
-fn popular(rows: &Rows) -> String {
+/// The registered domains that stand in three of the popular lists (or more) and have no phishing name, in order.
+fn popular(rows: &Rows) -> Vec<&str> {
     let mut lists: BTreeMap<&str, BTreeSet<usize>> = BTreeMap::new();
     let phishing: HashSet<&str> = rows.all().filter(|row| row.phishing).map(|row| row.domain.as_str()).collect();
     for row in rows.all() {
@@ -144,13 +150,6 @@ fn popular(rows: &Rows) -> String {
             lists.entry(&row.domain).or_default().insert(row.list);
         }
     }
-    let mut text =
-        "# Registered domains in three or more of: Cisco Umbrella top 20k, Cloudflare Radar top 100k, Tranco \
-                    top 10k,\n# Majestic Million, Alexa, as MISP's warning lists have them (CC0-1.0, 2026-08-20).\n"
-            .to_owned();
-    for (domain, _) in lists.iter().filter(|(domain, lists)| lists.len() >= 3 && !phishing.contains(*domain)) {
-        text += domain;
-        text.push('\n');
-    }
-    text
+    let is_popular = |domain: &&str, lists: BTreeSet<usize>| lists.len() >= 3 && !phishing.contains(domain);
+    lists.into_iter().filter_map(|(domain, lists)| is_popular(&domain, lists).then_some(domain)).collect()
 }

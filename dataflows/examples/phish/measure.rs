@@ -90,8 +90,7 @@ pub(crate) fn report(judged: &[Judged<'_>], lists: &[usize], half: f64) {
 }
 
 /// How many names of each list reach a score of 0.5 and 0.9, with and without the built-in allow list.
-pub(crate) fn report_flagged(judged: &[Judged<'_>], (half, nine): (f64, f64)) {
-    let allow = Allow::shipped();
+pub(crate) fn report_flagged(judged: &[Judged<'_>], (half, nine): (f64, f64), allow: &Allow) {
     let mut counts: BTreeMap<usize, [usize; 5]> = BTreeMap::new();
     for Judged { row, log_odds } in judged {
         let counts = counts.entry(row.list).or_default();

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 
 use ct_dataflows::modules::phish::features::{self, Parts, SHAPE_SLOTS, SHAPES, SLOT_BITS};
 use ct_dataflows::modules::phish::keywords::Keywords;
+use ct_dataflows::modules::phish::popular::Popular;
 use ct_dataflows::modules::phish::weights::{STEPS, Weights};
 
 use crate::data::{LISTS, Row};
@@ -151,7 +152,8 @@ fn in_steps(model: Model) -> Weights {
     let scale = largest / f32::from(STEPS);
     let limit = f32::from(STEPS);
     let runs = model.runs.iter().map(|weight| (weight / scale).round().clamp(-limit, limit) as i8).collect();
-    Weights { data: String::new(), bias: model.bias, scale, runs, shapes: model.shapes }
+    let (data, popular) = (String::new(), Popular::default());
+    Weights { data, bias: model.bias, scale, runs, shapes: model.shapes, popular }
 }
 
 /// Changes log odds so that `half` becomes a score of 0.5 and `nine` one of 0.9.

@@ -2,8 +2,9 @@
 //!
 //! A linear model over the characters of a name gives a score, and the parts of the sum that weigh most are its
 //! reasons. What the model knows is in `phish/weights.txt`, the words and suffixes it counts are in
-//! `phish/keywords.yaml`, and both can be replaced. Popular domains are let through first. The score is of the name
-//! alone: a site that was broken into, and a page on somebody's platform, look like what they are.
+//! `phish/keywords.yaml`, and both can be replaced. Popular domains, which the weights file holds as hashes, are let
+//! through first. The score is of the name alone: a site that was broken into, and a page on somebody's platform, look
+//! like what they are.
 
 use ct_model::{Finding, Severity};
 use serde_json::{Map, Value};
@@ -14,6 +15,7 @@ pub mod allow;
 mod catcher;
 pub mod features;
 pub mod keywords;
+pub mod popular;
 pub mod weights;
 
 use allow::Allow;
@@ -49,7 +51,7 @@ pub(super) const MODULE: ModuleDef = ModuleDef {
             name: "model",
             kind: OptionKind::File,
             default: "\"\"",
-            doc: "a weights file, in place of the one built in",
+            doc: "a weights file, in place of the one built in and of its popular domains",
         },
         OptionDef {
             name: "compat",
@@ -153,7 +155,7 @@ impl Phish {
         };
         let (rater, mut allow) = match settings.text("compat") {
             "phishing_catcher" => (Rater::PhishingCatcher, Allow::default()),
-            _ => (Rater::Model(Box::new(weights)), Allow::shipped()),
+            _ => by_model(weights),
         };
         allow.extend(settings)?;
         Ok(Self { rater, keywords, allow, threshold: settings.fraction("threshold") })
@@ -161,8 +163,8 @@ impl Phish {
 
     /// As the module is when nothing is set.
     pub fn shipped() -> Self {
-        let rater = Rater::Model(Box::new(shipped_weights()));
-        Self { rater, keywords: Keywords::shipped(), allow: Allow::shipped(), threshold: SUSPICIOUS }
+        let (rater, allow) = by_model(shipped_weights());
+        Self { rater, keywords: Keywords::shipped(), allow, threshold: SUSPICIOUS }
     }
 
     /// Any text is taken for a name. A leading `*.` or `www.` counts for nothing.
@@ -208,6 +210,12 @@ impl Phish {
         reasons.truncate(REASONS_MAX);
         Scored { score, level: Level::of(score), reasons, allowed_by: None, points }
     }
+}
+
+/// A model rates names, and lets its popular domains through.
+fn by_model(weights: Weights) -> (Rater, Allow) {
+    let allow = Allow::built_in(weights.popular.clone());
+    (Rater::Model(Box::new(weights)), allow)
 }
 
 fn shipped_weights() -> Weights {

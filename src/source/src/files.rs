@@ -19,7 +19,9 @@ const COMPRESSED: [&str; 3] = [".gz", ".zst", ".zstd"];
 pub(crate) fn is_segment_name(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
     let stem = COMPRESSED.iter().find_map(|ending| name.strip_suffix(ending)).unwrap_or(&name);
-    !name.starts_with('.') && ENDINGS.iter().any(|ending| stem.ends_with(ending))
+    // What mirrors of logs have beside them.
+    let is_list = matches!(stem, "log_list.json" | "all_logs_list.json");
+    !name.starts_with('.') && !is_list && ENDINGS.iter().any(|ending| stem.ends_with(ending))
 }
 
 /// Whether a directory met on the way is passed over: hidden ones, and those (`_ct`) that tools keep for themselves.
@@ -181,7 +183,9 @@ mod tests {
         for name in ["a.jsonl", "a.JSONL.gz", "a.b.ndjson.zst", "a.json.zstd", "_a.json"] {
             assert!(is_segment_name(name), "{name}");
         }
-        for name in ["a.txt", "a.gz", "jsonl", ".a.jsonl", "a.jsonl.bz2", "a.jsonl.gz.tmp", "a.parquet", ""] {
+        for name in
+            ["a.txt", "a.gz", "jsonl", ".a.jsonl", "a.jsonl.bz2", "a.jsonl.gz.tmp", "a.parquet", "log_list.json", ""]
+        {
             assert!(!is_segment_name(name), "{name}");
         }
     }

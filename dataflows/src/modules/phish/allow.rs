@@ -6,25 +6,27 @@ use ct_model::name::normalize;
 use serde_json::Value;
 
 use super::features::Parts;
+use super::popular::Popular;
 use crate::modules::options::type_name;
 use crate::modules::{OptionError, Settings};
 
-/// Registered domains that stand in several lists of popular sites, none of which lets strangers put up pages.
-const POPULAR: &str = include_str!("popular.txt");
 /// The brands of our keyword file and who else is often looked for, with the domains they own.
 const OWNERS: &str = include_str!("owners.txt");
 
 #[derive(Debug, Default)]
 pub struct Allow {
-    domains: HashSet<Box<str>>,
+    /// Registered domains, like the next.
+    popular: Popular,
+    owned: HashSet<Box<str>>,
     /// The user's: names below them are let through as well.
     suffixes: HashSet<Box<str>>,
 }
 
 impl Allow {
-    pub fn shipped() -> Self {
-        let lines = POPULAR.lines().chain(OWNERS.lines()).filter(|line| !line.is_empty() && !line.starts_with('#'));
-        Self { domains: lines.map(Into::into).collect(), suffixes: HashSet::new() }
+    /// The popular domains of a model, and those of the owners, which are built in.
+    pub fn built_in(popular: Popular) -> Self {
+        let owned = OWNERS.lines().filter(|line| !line.is_empty() && !line.starts_with('#'));
+        Self { popular, owned: owned.map(Into::into).collect(), suffixes: HashSet::new() }
     }
 
     /// Adds the members of the option `allow`.
@@ -44,8 +46,9 @@ impl Allow {
     }
 
     /// The member that lets the name through.
-    pub fn find(&self, parts: &Parts<'_>) -> Option<&str> {
-        if let Some(domain) = self.domains.get(parts.domain()) {
+    pub fn find<'a>(&'a self, parts: &Parts<'a>) -> Option<&'a str> {
+        let domain = parts.domain();
+        if self.owned.contains(domain) || self.popular.contains(domain) {
             return Some(domain);
         }
         if self.suffixes.is_empty() {

@@ -1,13 +1,15 @@
 //! The weights file: what the model learned, as text.
 //!
 //! ```text
-//! ct-stream phish weights 1
+//! ct-stream phish weights 2
 //! features 1
 //! data phishdb 2026-08-01, ...
 //! bias -1.25
 //! scale 0.05
 //! shape dashes 0.1 0.2 0.3 0.4 0.5
 //! ...
+//! popular 2548
+//! <lines of eight hashes of 16 hexadecimal digits, ascending>
 //! runs
 //! <131,072 characters in lines of 128: one weight each, the byte less 79, times scale>
 //! checksum 0123456789abcdef
@@ -17,9 +19,10 @@
 //! for other features, is refused, as is one that is cut or changed.
 
 use super::features::{SHAPE_SLOTS, SHAPES, SLOT_BITS, VERSION};
+use super::popular::Popular;
 
 const TITLE: &str = "ct-stream phish weights ";
-const FORMAT: &str = "1";
+const FORMAT: &str = "2";
 const RUN_SLOTS: usize = 1 << SLOT_BITS;
 const LINE_BYTES: usize = 128;
 /// The character that says zero. The others are printable ASCII too.
@@ -28,7 +31,8 @@ const NUMBER_MAX: f32 = 1e6;
 /// The steps on each side of zero.
 pub const STEPS: i8 = 46;
 
-/// A linear model: bias, a weight for each slot of the runs, and one for each bucket of the shape.
+/// A linear model: bias, a weight for each slot of the runs, and one for each bucket of the shape; and the domains that
+/// it need not judge.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Weights {
     /// What it was trained on, for people.
@@ -39,6 +43,7 @@ pub struct Weights {
     /// From -[`STEPS`] to [`STEPS`], by slot.
     pub runs: Vec<i8>,
     pub shapes: Vec<f32>,
+    pub popular: Popular,
 }
 
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -89,6 +94,8 @@ impl Weights {
             let values = values.filter(|values| values.len() == shape.bounds.len() + 1);
             shapes.extend(values.ok_or(WeightsError::Line(shape.name))?);
         }
+        let count = line("popular")?.parse().map_err(|_| WeightsError::Line("popular"))?;
+        let popular = Popular::read(count, &mut lines).ok_or(WeightsError::Line("popular"))?;
         if lines.next() != Some("runs") {
             return Err(WeightsError::Line("runs"));
         }
@@ -101,7 +108,7 @@ impl Weights {
         if runs.len() < RUN_SLOTS {
             return Err(WeightsError::Line("runs"));
         }
-        Ok(Self { data, bias, scale, runs, shapes })
+        Ok(Self { data, bias, scale, runs, shapes, popular })
     }
 
     /// As a file.
@@ -115,7 +122,7 @@ impl Weights {
             text += &format!("shape {} {}\n", shape.name, values.join(" "));
             shapes = rest;
         }
-        text += "runs\n";
+        text += &format!("popular {}\n{}runs\n", self.popular.len(), self.popular.to_text());
         for line in self.runs.chunks(LINE_BYTES) {
             text.extend(line.iter().map(|step| char::from(ZERO.wrapping_add_signed(*step))));
             text.push('\n');
@@ -143,7 +150,8 @@ mod tests {
     fn weights() -> Weights {
         let runs = (0..RUN_SLOTS).map(|slot| i8::try_from(slot % 93).expect("small") - STEPS).collect();
         let shapes = (0..SHAPE_SLOTS).map(|slot| slot as f32 / 8.0 - 3.0).collect();
-        Weights { data: "a list".to_owned(), bias: -1.25, scale: 0.05, runs, shapes }
+        let popular = Popular::of(["example.com", "example.net", "example.org"]);
+        Weights { data: "a list".to_owned(), bias: -1.25, scale: 0.05, runs, shapes, popular }
     }
 
     /// With the checksum that belongs to the changed text.
@@ -175,25 +183,39 @@ mod tests {
         let text = weights().to_text();
         check_error("", &WeightsError::NotWeights);
         check_error("keywords:\n", &WeightsError::NotWeights);
-        check_error(&text.replace("weights 1", "weights 2"), &WeightsError::Format("2".to_owned()));
+        check_error(&text.replace("weights 2", "weights 1"), &WeightsError::Format("1".to_owned()));
+        check_error(&text.replace("weights 2", "weights 3"), &WeightsError::Format("3".to_owned()));
+        check_error(&text.replace("popular 3", "popular 2"), &WeightsError::Checksum);
         check_error(&text.replace("bias -1.25", "bias -1.26"), &WeightsError::Checksum);
         check_error(&text.replacen("checksum ", "checksum 0", 1), &WeightsError::Checksum);
         for end in [30, 200, text.len() / 2, text.len() - 30] {
             check_error(&text[..end], &WeightsError::Cut);
         }
-        check_error("ct-stream phish weights 1", &WeightsError::Cut);
+        check_error("ct-stream phish weights 2", &WeightsError::Cut);
     }
 
     #[test]
     fn a_sound_file_must_fit() {
         let text = weights().to_text();
-        let changed = |from, to| signed(&text.replacen(from, to, 1));
+        let changed = |from: &str, to: &str| signed(&text.replacen(from, to, 1));
         check_error(&changed("features 1", "features 99"), &WeightsError::Features("99".to_owned()));
         check_error(&changed("bias -1.25", "bias NaN"), &WeightsError::Line("bias"));
         check_error(&changed("bias -1.25", "bias 1e7"), &WeightsError::Line("bias"));
         check_error(&changed("bias", "bios"), &WeightsError::Line("bias"));
         check_error(&changed("shape dashes", "shape commas"), &WeightsError::Line("dashes"));
         check_error(&changed("shape dashes", "shape dashes 1"), &WeightsError::Line("dashes"));
+        for wrong in ["popular 2", "popular 4", "popular -1", "popular", "popular x", "popular 18446744073709551615"] {
+            check_error(&changed("popular 3", wrong), &WeightsError::Line("popular"));
+        }
+        check_error(&changed("popular 3\n", "popular 0\n"), &WeightsError::Line("runs"));
+        let hashes = weights().popular.to_text();
+        let swapped = format!("{}{}{}\n", &hashes[16..32], &hashes[..16], &hashes[32..48]);
+        let twice = format!("{}{}{}\n", &hashes[..16], &hashes[..16], &hashes[32..48]);
+        let garbled = hashes.replacen(|byte: char| byte.is_ascii_digit(), "?", 1);
+        for wrong in [&hashes[..47], &hashes[1..], &hashes[16..], &swapped, &twice, &garbled, "", "\n"] {
+            check_error(&changed(&hashes, wrong), &WeightsError::Line("popular"));
+        }
+        check_error(&changed(&hashes, &hashes.repeat(2)), &WeightsError::Line("runs"));
         check_error(&changed("runs\n!", "runs\n"), &WeightsError::Line("runs"));
         check_error(&changed("runs\n", "runs\n!"), &WeightsError::Line("runs"));
         check_error(&changed("runs\n!", "runs\n~"), &WeightsError::Line("runs"));

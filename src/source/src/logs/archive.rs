@@ -131,7 +131,7 @@ pub(crate) fn open(segment: &Segment) -> io::Result<Lines> {
             let last = stretch.end(proof.holds_all(head));
             return Ok(Some((last, 0)).filter(|_| !std::mem::replace(&mut ended, true)));
         };
-        let (bytes, stored) = read_file(&path)?;
+        let (bytes, stored) = read_file(&path).map_err(|why| at(&path, &why.to_string()))?;
         let page = read_page(&log.name, encoding, first, &path, &bytes).map_err(|why| at(&path, &why))?;
         let proven = head.is_some_and(|head| proof.add(&page, head));
         let mut lines = stretch.add(page.first, page.leaf_hashes.len() as u64, proven);
@@ -155,7 +155,9 @@ impl Proof {
             Self::Edge(edge) => {
                 // A hole leaves the edge where it is for good.
                 if edge.size() == page.first {
-                    page.leaf_hashes.iter().for_each(|hash| edge.push(*hash));
+                    // What was saved after the head lies beyond it.
+                    let left = usize::try_from(head.size.saturating_sub(page.first)).unwrap_or(usize::MAX);
+                    page.leaf_hashes.iter().take(left).for_each(|hash| edge.push(*hash));
                 }
                 false
             }
@@ -217,8 +219,10 @@ fn files(dir: &Path, encoding: Encoding) -> io::Result<Vec<(u64, PathBuf)>> {
     let mut dirs = vec![top];
     while let Some(next) = dirs.pop() {
         for entry in fs::read_dir(&next)? {
-            let path = entry?.path();
-            if path.is_dir() {
+            let entry = entry?;
+            let path = entry.path();
+            // A link to a folder is none: links can lead in circles.
+            if entry.file_type()?.is_dir() {
                 dirs.push(path);
                 continue;
             }

@@ -21,6 +21,8 @@ const REDIRECTS_MAX: usize = 3;
 /// The ceilings of the waits after failures.
 const BACKOFF_FIRST: Duration = Duration::from_millis(500);
 const BACKOFF_MAX: Duration = Duration::from_secs(60);
+/// Refusals of one request after which whoever waits for it is told: nine minutes, at what a refusal asks for itself.
+const REFUSALS_MAX: u32 = 100;
 
 /// How logs are asked.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -31,7 +33,8 @@ pub struct ClientOptions {
     pub ca_file: Option<PathBuf>,
     /// From the request to the end of the answer.
     pub timeout: Duration,
-    /// Failures in a row after which a request is given up. Refusals for being one too many do not count.
+    /// Failures in a row after which a request is given up. Refusals for being one too many do not count: of these a
+    /// request bears a hundred.
     pub attempts_max: u32,
 }
 
@@ -88,22 +91,26 @@ impl Client {
         bytes_max: usize,
     ) -> Result<Option<Vec<u8>>, LogError> {
         let mut backoff = Backoff::new(BACKOFF_FIRST, BACKOFF_MAX);
+        let mut refusals = 0;
         loop {
             let turn = operator.turn().await;
             let answer = self.ask(url, bytes_max).await;
+            // Said before the turn ends, so that nobody takes it without knowing.
+            match &answer {
+                Ok(Answer::Refused(_, pause)) => operator.refused(*pause),
+                Ok(_) => operator.answered(),
+                Err(_) => {}
+            }
             drop(turn);
             let failed = match answer {
-                Ok(Answer::Body(body)) => {
-                    operator.answered();
-                    return Ok(Some(body));
-                }
-                Ok(Answer::Absent) => {
-                    operator.answered();
-                    return Ok(None);
-                }
-                Ok(Answer::Refused(pause)) => {
+                Ok(Answer::Body(body)) => return Ok(Some(body)),
+                Ok(Answer::Absent) => return Ok(None),
+                Ok(Answer::Refused(status, pause)) => {
                     debug!(%url, ?pause, "the operator asks for patience");
-                    operator.refused(pause);
+                    refusals += 1;
+                    if refusals >= REFUSALS_MAX {
+                        return Err(LogError::Status { url: url.to_string(), status: status.as_u16() });
+                    }
                     continue;
                 }
                 Err(error) => error,
@@ -130,7 +137,7 @@ impl Client {
                 // 503 without a time is a failure of the log, 429 is a wish of it.
                 if status == StatusCode::TOO_MANY_REQUESTS || asked.is_some() {
                     let pause = asked.and_then(|value| retry_after(value.as_bytes(), SystemTime::now()));
-                    return Ok(Answer::Refused(pause));
+                    return Ok(Answer::Refused(status, pause));
                 }
                 return Err(LogError::Status { url: url.to_string(), status: status.as_u16() });
             }
@@ -162,7 +169,7 @@ enum Answer {
     Body(Vec<u8>),
     Absent,
     /// Not now; after so long, if the operator says.
-    Refused(Option<Duration>),
+    Refused(StatusCode, Option<Duration>),
 }
 
 fn read_ca(path: &Path) -> Result<Vec<Certificate>, LogError> {

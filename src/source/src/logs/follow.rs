@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use ct_model::ctlog::Hash;
 use ct_model::ctlog::head::TreeHead;
@@ -28,6 +28,11 @@ use crate::retry::{Backoff, Failure};
 /// The ceilings of the waits after failures.
 const BACKOFF_FIRST: Duration = Duration::from_secs(2);
 const BACKOFF_MAX: Duration = Duration::from_secs(300);
+/// A tree head may be signed so long after now, as clocks differ. One of a later time would outdo all that follow.
+const AHEAD_MAX: Duration = Duration::from_secs(24 * 3_600);
+
+/// A long way is proven in parts of so many entries, so that a false one costs no more than its part.
+const PART_ENTRIES: u64 = 64 << 10;
 
 /// How a log is followed.
 #[derive(Clone, Debug)]
@@ -82,6 +87,8 @@ pub enum AlarmKind {
     Root,
     /// A tree head that the log's key did not sign.
     Signature,
+    /// A tree head of a time to come.
+    Future,
 }
 
 impl AlarmKind {
@@ -91,6 +98,7 @@ impl AlarmKind {
             Self::Rollback => "rollback",
             Self::Root => "root",
             Self::Signature => "signature",
+            Self::Future => "future",
         }
     }
 }
@@ -158,6 +166,17 @@ impl Position {
     pub fn proven(&self) -> u64 {
         self.proven.size
     }
+
+    /// `None` when it contradicts itself: whoever kept it kept something else.
+    fn reading(&self) -> Option<Reading> {
+        let head = match &self.head {
+            Some(told) => Some(told.head()?),
+            None => None,
+        };
+        let reading = Reading { next: self.next.range()?, proven: self.proven.range()?, head };
+        let covers = head.map_or(0, |head| head.size);
+        (reading.proven.size() <= reading.next.size().min(covers)).then_some(reading)
+    }
 }
 
 /// One log that is followed.
@@ -166,6 +185,8 @@ pub(super) struct Follower {
     options: FollowOptions,
     /// For pages of all logs.
     rooms: Arc<Semaphore>,
+    /// For a page of this log, so that logs that keep their pages waiting do not stop it.
+    own_room: Arc<Semaphore>,
     reading: Option<Reading>,
     /// Since when entries wait for their tile to fill.
     waiting: Option<Instant>,
@@ -177,7 +198,7 @@ pub(super) struct Follower {
 struct Reading {
     next: CompactRange,
     proven: CompactRange,
-    /// The head that proved it, or the one reading began at.
+    /// The head that proved it, or the one reading began at; at least as large.
     head: Option<TreeHead>,
 }
 
@@ -197,15 +218,18 @@ impl Follower {
     /// `position` is where an earlier run came to.
     pub(super) fn new(
         log: Arc<Log>,
-        options: FollowOptions,
+        mut options: FollowOptions,
         rooms: Arc<Semaphore>,
         position: Option<&Position>,
     ) -> Self {
-        let reading = position.and_then(|position| {
-            let head = position.head.as_ref().map(HeadTold::head);
-            Some(Reading { next: position.next.range()?, proven: position.proven.range()?, head: head.flatten() })
-        });
-        Self { log, options, rooms, reading, waiting: None, alarmed: None }
+        let reading = position.and_then(Position::reading);
+        if let (Some(position), None) = (position, &reading) {
+            // The index is what must not be lost; the log says the rest again.
+            let index = position.next.size.min(position.proven.size);
+            warn!(log = %log.name(), index, "the position of the log is broken; it is taken up at its proven index");
+            options.held.insert(log.name().to_string(), index);
+        }
+        Self { log, options, rooms, own_room: Arc::new(Semaphore::new(1)), reading, waiting: None, alarmed: None }
     }
 
     /// Until `stop` is true, nobody listens, or a log that grows no more is read.
@@ -246,7 +270,7 @@ impl Follower {
     /// The log grows no more, and all of it is proven.
     fn is_done(&self) -> bool {
         let proven = self.reading.as_ref().map(|reading| reading.proven.size());
-        self.log.final_size().is_some_and(|size| proven == Some(size))
+        self.log.final_size().is_some_and(|size| proven >= Some(size))
     }
 
     /// One look at the head, and what it makes possible.
@@ -259,7 +283,13 @@ impl Follower {
             head => head?,
         };
         send(out, LogEvent::Head { size: head.size, timestamp_ms: head.timestamp_ms }).await?;
-        if let Some(held) = self.reading.as_ref().and_then(|reading| reading.head) {
+        let held = self.reading.as_ref().and_then(|reading| reading.head);
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        if u128::from(head.timestamp_ms) > (now + AHEAD_MAX).as_millis() {
+            let why = format!("a tree head of {} ms, more than a day ahead", head.timestamp_ms);
+            return self.alarm(out, AlarmKind::Future, why, held.as_ref(), Some(&head)).await;
+        }
+        if let Some(held) = held {
             if held.size == head.size && held.root != head.root {
                 let why = format!("two roots for {} entries", head.size);
                 return self.alarm(out, AlarmKind::Fork, why, Some(&held), Some(&head)).await;
@@ -281,13 +311,23 @@ impl Follower {
                 let start = held.copied().filter(|held| *held <= head.size).unwrap_or(default);
                 let edge = self.log.edge_at(start, &head).await?;
                 info!(log = %self.log.name(), index = start, "the log is followed");
-                self.reading = Some(Reading { next: edge.clone(), proven: edge, head: (start > 0).then_some(head) });
+                let reading = Reading { next: edge.clone(), proven: edge, head: (start > 0).then_some(head) };
+                let position = reading.position();
+                self.reading = Some(reading);
+                // A run that ends before the log grows is followed by one that begins here.
+                send(out, LogEvent::Lines { lines: Vec::new(), entries: 0, position, room: None }).await?;
                 start
             }
         };
         let to = self.target(from, head.size);
-        if from < to {
-            self.read(out, from, to, head.size).await?;
+        let mut at = from;
+        while at < to {
+            let end = ((at / PART_ENTRIES + 1) * PART_ENTRIES).min(to);
+            self.read(out, at, end, head.size).await?;
+            if end < to {
+                self.prove_part(out, end, &head).await?;
+            }
+            at = end;
         }
         self.prove(out, &head).await
     }
@@ -312,14 +352,19 @@ impl Follower {
         let log = Arc::clone(&self.log);
         // Room is given in the order of pages: one that waits for it waits for none behind it.
         let pages = stream::iter(Page::windows(from, to)).then(|window| {
-            let rooms = Arc::clone(&self.rooms);
-            async move { (window, rooms.acquire_owned().await.ok()) }
+            let (own, shared) = (Arc::clone(&self.own_room), Arc::clone(&self.rooms));
+            async move {
+                let room = tokio::select! {
+                    biased;
+                    room = own.acquire_owned() => room,
+                    room = shared.acquire_owned() => room,
+                };
+                (window, room.ok())
+            }
         });
-        let pages = pages.map(|((first, end), room)| {
-            let log = Arc::clone(&log);
-            // On a task of its own, so that decoding is spread over threads.
-            let page = tokio::spawn(async move { log.page(first, end, size).await });
-            async move { (AbortOnDrop(page).join().await, room) }
+        let pages = pages.map(|(window, room)| {
+            let page = PageTask::spawn(Arc::clone(&log), window, size);
+            async move { (page.join().await, room) }
         });
         let mut pages = std::pin::pin!(pages.buffered(self.options.pages_ahead.max(1)));
         while let Some((page, room)) = pages.next().await {
@@ -332,17 +377,37 @@ impl Follower {
         Ok(())
     }
 
+    /// Compares what was read with the same beginning of a larger tree, as the log proves it.
+    async fn prove_part(&mut self, out: &mpsc::Sender<LogEvent>, size: u64, head: &TreeHead) -> Result<(), Stop> {
+        let edge = self.log.edge_at(size, head).await?;
+        self.settle(out, size, head, edge.root()).await
+    }
+
     /// Compares what was read with a head that it has reached.
     async fn prove(&mut self, out: &mpsc::Sender<LogEvent>, head: &TreeHead) -> Result<(), Stop> {
-        let Some(reading) = &mut self.reading else { return Ok(()) };
+        let Some(reading) = &self.reading else { return Ok(()) };
         if reading.next.size() != head.size || reading.proven.size() == head.size {
             return Ok(());
         }
-        if reading.next.root() != head.root {
-            let (first, last) = (reading.proven.size(), head.size - 1);
+        self.settle(out, head.size, head, head.root).await?;
+        (self.waiting, self.alarmed) = (None, None);
+        Ok(())
+    }
+
+    /// What was read, `size` entries, is proven by `head` if it makes the root that they have; else it is forgotten.
+    async fn settle(
+        &mut self,
+        out: &mpsc::Sender<LogEvent>,
+        size: u64,
+        head: &TreeHead,
+        root: Hash,
+    ) -> Result<(), Stop> {
+        let reading = self.reading.as_mut().expect("something was read");
+        let first = reading.proven.size();
+        if reading.next.root() != root {
             let (held, computed) = (reading.head, to_hex(&reading.next.root()));
             reading.next = reading.proven.clone();
-            let why = format!("entries {first} to {last} make the root {computed}, which the log did not sign");
+            let why = format!("entries {first} to {} make the root {computed}, which the log did not sign", size - 1);
             self.alarm(out, AlarmKind::Root, why.clone(), held.as_ref(), Some(head)).await?;
             // They are read again, and not at once.
             return Err(LogError::Proof { log: self.log.name().to_string(), why }.into());
@@ -351,8 +416,8 @@ impl Follower {
         let head_at = Timestamp::from_unix_ms(head.timestamp_ms).unwrap_or(Timestamp(0));
         let row = Coverage {
             log: self.log.name().clone(),
-            first: reading.proven.size(),
-            last: head.size - 1,
+            first,
+            last: size - 1,
             tree_size: head.size,
             root: head.root,
             head_at,
@@ -362,7 +427,6 @@ impl Follower {
         log_line::write_coverage(&mut lines, &row);
         reading.proven = reading.next.clone();
         reading.head = Some(*head);
-        (self.waiting, self.alarmed) = (None, None);
         send(out, LogEvent::Lines { lines, entries: 0, position: reading.position(), room: None }).await
     }
 
@@ -392,19 +456,28 @@ impl Reading {
     }
 }
 
-/// A task that ends with whoever waits for it.
-struct AbortOnDrop(JoinHandle<Result<Page, LogError>>);
+/// The reading of a page, which ends with whoever waits for it. On a task of its own, so that decoding is spread over
+/// threads.
+pub(super) struct PageTask(JoinHandle<Result<Page, LogError>>);
 
-impl AbortOnDrop {
-    async fn join(mut self) -> Result<Page, LogError> {
+impl PageTask {
+    pub(super) fn spawn(log: Arc<Log>, (first, end): (u64, u64), size: u64) -> Self {
+        Self(tokio::spawn(async move { log.page(first, end, size).await }))
+    }
+
+    pub(super) async fn join(mut self) -> Result<Page, LogError> {
         match (&mut self.0).await {
             Ok(page) => page,
-            Err(error) => std::panic::resume_unwind(error.into_panic()),
+            Err(error) => match error.try_into_panic() {
+                Ok(panic) => std::panic::resume_unwind(panic),
+                // The runtime ends, and with it whoever waits.
+                Err(_) => std::future::pending().await,
+            },
         }
     }
 }
 
-impl Drop for AbortOnDrop {
+impl Drop for PageTask {
     fn drop(&mut self) {
         self.0.abort();
     }

@@ -12,7 +12,7 @@ use ct_model::ctlog::leaf::{ExtraData, Leaf, leaf_hash};
 use ct_model::ctlog::list::{self, State, Urls};
 use ct_model::ctlog::merkle::compact::CompactRange;
 use ct_model::ctlog::merkle::proof::{siblings, verify_inclusion};
-use ct_model::ctlog::merkle::range::{Outside, nodes_needed, outside_from_audit_paths};
+use ct_model::ctlog::merkle::range::{Outside, nodes_needed, outside_from_audit_paths, range_root};
 use ct_model::ctlog::merkle::{Span, peaks};
 use ct_model::ctlog::tile::data::Entries;
 use ct_model::ctlog::tile::hashes::{HashTile, tile_of, tiles_needed};
@@ -202,17 +202,32 @@ impl Log {
     pub(super) async fn page(&self, first: u64, end: u64, size: u64) -> Result<Page, LogError> {
         match &self.place {
             Place::Rfc6962 { api } => self.get_entries(api, first, end).await,
-            Place::Tiled { monitoring, .. } => self.data_tile(monitoring, first, end, size).await,
+            Place::Tiled { monitoring, .. } => match self.data_tile(monitoring, first, end, size).await {
+                Err(LogError::Absent { url }) => match self.api_beside_tiles().await {
+                    Some(api) => self.get_entries(api, first, end).await,
+                    None => Err(LogError::Absent { url }),
+                },
+                page => page,
+            },
         }
+    }
+
+    /// The API of a log with tiles, where it answers: some logs have full data tiles, and the API for the rest.
+    async fn api_beside_tiles(&self) -> Option<&Url> {
+        let Place::Tiled { api, by_sth, .. } = &self.place else { return None };
+        let answers = by_sth.load(Ordering::Relaxed) || self.sth(api).await.is_ok();
+        answers.then_some(api)
     }
 
     /// Logs answer with fewer entries than they are asked for.
     async fn get_entries(&self, api: &Url, first: u64, end: u64) -> Result<Page, LogError> {
         let mut page = Page::new(first);
+        let mut bytes_left = ENTRIES_BYTES_MAX;
         while page.next() < end {
             let mut url = at(api, "get-entries");
             url.set_query(Some(&format!("start={}&end={}", page.next(), end - 1)));
-            let json = self.need(&url, ENTRIES_BYTES_MAX).await?;
+            let json = self.need(&url, bytes_left).await?;
+            bytes_left -= json.len();
             let GetEntries { entries } = serde_json::from_slice(&json).map_err(|why| answer(&url, why))?;
             if entries.is_empty() {
                 return Err(answer(&url, "no entries"));
@@ -227,22 +242,22 @@ impl Log {
 
     async fn data_tile(&self, monitoring: &Url, first: u64, end: u64, size: u64) -> Result<Page, LogError> {
         let tile = Tile::data_tiles(size, first).next().ok_or_else(|| answer(monitoring, "no such tile"))?;
-        let (url, bytes) = self.tile(monitoring, tile, ENTRIES_BYTES_MAX).await?;
+        let (url, tile, bytes) = self.tile(monitoring, tile, ENTRIES_BYTES_MAX).await?;
         push_tile(&self.name, tile, &bytes, first, end).map_err(|why| answer(&url, why))
     }
 
-    /// A tile, or the full one where a partial one is gone.
-    async fn tile(&self, monitoring: &Url, tile: Tile, bytes_max: usize) -> Result<(Url, Vec<u8>), LogError> {
+    /// A tile, or the full one where a partial one is gone; with where it is, and which it is.
+    async fn tile(&self, monitoring: &Url, tile: Tile, bytes_max: usize) -> Result<(Url, Tile, Vec<u8>), LogError> {
         let url = at(monitoring, &tile.to_string());
         if let Some(bytes) = self.client.get(&self.operator, &url, bytes_max).await? {
-            return Ok((url, bytes));
+            return Ok((url, tile, bytes));
         }
         let Some(full) = tile.full().filter(|_| tile.is_partial()) else {
             return Err(LogError::Absent { url: url.to_string() });
         };
         let url = at(monitoring, &full.to_string());
         let bytes = self.need(&url, bytes_max).await?;
-        Ok((url, bytes))
+        Ok((url, full, bytes))
     }
 
     /// Hashes of the tiles that answer for `nodes` in a tree of `size` entries.
@@ -250,7 +265,7 @@ impl Log {
         const HASH_BYTES: usize = 32;
         let mut tiles = Vec::new();
         for tile in tiles_needed(size, nodes) {
-            let (url, mut bytes) = self.tile(monitoring, tile, usize::from(TILE_WIDTH) * HASH_BYTES).await?;
+            let (url, _, mut bytes) = self.tile(monitoring, tile, usize::from(TILE_WIDTH) * HASH_BYTES).await?;
             // Where the full tile stood in for a partial one.
             bytes.truncate(usize::from(tile.width()) * HASH_BYTES);
             HashTile::new(tile, &bytes).ok_or_else(|| answer(&url, "not as many hashes as the tile is wide"))?;
@@ -259,38 +274,52 @@ impl Log {
         Ok(tiles)
     }
 
-    /// The right edge of the first `size` entries of the tree of `head`. Of an RFC 6962 log it is proven to belong to
-    /// that tree; of a static one it is believed until a root shows that it was right.
+    /// The right edge of the first `size` entries of the tree of `head`, proven to belong to that tree.
     pub(super) async fn edge_at(&self, size: u64, head: &TreeHead) -> Result<CompactRange, LogError> {
-        let bad = |why: &str| LogError::Proof { log: self.name.to_string(), why: why.to_owned() };
-        if size == 0 {
-            return Ok(CompactRange::new());
+        if size > head.size {
+            return Err(self.contradiction(&"an index beyond the tree"));
         }
         let edge = match &self.place {
-            Place::Rfc6962 { api } => {
-                let last = self.get_entries(api, size - 1, size).await?.leaf_hashes[0];
-                let path = self.audit_path(api, &last, size - 1, head).await?;
-                let siblings = siblings(head.size, size - 1).ok_or_else(|| bad("an index beyond the tree"))?;
-                let left = siblings.iter().zip(&path).filter(|(span, _)| span.hi < size);
-                // From the leaf up; peaks come largest first.
-                let mut hashes: Vec<Hash> = left.map(|(_, hash)| *hash).collect();
-                hashes.reverse();
-                let mut edge = CompactRange::restore(size - 1, hashes).ok_or_else(|| bad("a proof of odd shape"))?;
-                edge.push(last);
-                edge
-            }
-            Place::Tiled { monitoring, .. } => {
-                let nodes: Vec<Span> = peaks(size).collect();
-                let tiles = self.hashes(monitoring, head.size, &nodes).await?;
-                let hashes = nodes.iter().map(|node| look_up(&tiles, head.size, *node)).collect::<Option<_>>();
-                let hashes = hashes.ok_or_else(|| bad("hash tiles without the hashes they should have"))?;
-                CompactRange::restore(size, hashes).ok_or_else(|| bad("an odd number of peaks"))?
-            }
+            _ if size == 0 => CompactRange::new(),
+            Place::Rfc6962 { api } => self.edge_by_proof(api, size, head).await?,
+            Place::Tiled { monitoring, .. } => match self.edge_by_tiles(monitoring, size, head).await {
+                Err(LogError::Absent { url }) => match self.api_beside_tiles().await {
+                    Some(api) => self.edge_by_proof(api, size, head).await?,
+                    None => return Err(LogError::Absent { url }),
+                },
+                edge => edge?,
+            },
         };
         if size == head.size && edge.root() != head.root {
-            return Err(bad("its tree has another root than it signed"));
+            return Err(self.contradiction(&"its tree has another root than it signed"));
         }
         Ok(edge)
+    }
+
+    /// What is left of the last leaf, by the proof that the leaf is in the tree.
+    async fn edge_by_proof(&self, api: &Url, size: u64, head: &TreeHead) -> Result<CompactRange, LogError> {
+        let last = self.get_entries(api, size - 1, size).await?.leaf_hashes[0];
+        let path = self.audit_path(api, &last, size - 1, head).await?;
+        let siblings = siblings(head.size, size - 1).unwrap_or_default();
+        let left = siblings.iter().zip(&path).filter(|(span, _)| span.hi < size);
+        // From the leaf up; peaks come largest first.
+        let mut hashes: Vec<Hash> = left.map(|(_, hash)| *hash).collect();
+        hashes.reverse();
+        let edge = CompactRange::restore(size - 1, hashes);
+        let mut edge = edge.ok_or_else(|| self.contradiction(&"a proof of odd shape"))?;
+        edge.push(last);
+        Ok(edge)
+    }
+
+    /// The peaks, by the hash tiles that have them and what is right of them.
+    async fn edge_by_tiles(&self, monitoring: &Url, size: u64, head: &TreeHead) -> Result<CompactRange, LogError> {
+        let tiles = self.hashes(monitoring, head.size, &nodes_needed(head.size, size, 0)).await?;
+        let hash = |span| look_up(&tiles, head.size, span);
+        if range_root(head.size, size, &[], hash) != Ok(head.root) {
+            return Err(self.contradiction(&"its hash tiles make another root than it signed"));
+        }
+        let edge = peaks(size).map(hash).collect::<Option<_>>().and_then(|hashes| CompactRange::restore(size, hashes));
+        edge.ok_or_else(|| self.contradiction(&"hash tiles without the hashes they should have"))
     }
 
     /// What a tree head says of the entries beside a stretch of it: see [`ct_model::ctlog::merkle::range`].
@@ -302,20 +331,16 @@ impl Log {
     ) -> Result<impl Fn(Span) -> Option<Hash> + use<>, LogError> {
         let nodes = nodes_needed(head.size, first, leaf_hashes.len() as u64);
         let (mut outside, mut tiles) = (None::<Outside>, Vec::new());
-        if let [first_hash, ..] = leaf_hashes
-            && let [.., last_hash] = leaf_hashes
-            && !nodes.is_empty()
-        {
+        if !nodes.is_empty() {
             match &self.place {
-                Place::Rfc6962 { api } => {
-                    let last = first + leaf_hashes.len() as u64 - 1;
-                    let first_path = self.audit_path(api, first_hash, first, head).await?;
-                    let last_path = self.audit_path(api, last_hash, last, head).await?;
-                    let paths = outside_from_audit_paths(head.size, (first, &first_path), (last, &last_path));
-                    let bad = |why| LogError::Proof { log: self.name.to_string(), why: format!("{why}") };
-                    outside = Some(paths.map_err(bad)?);
-                }
-                Place::Tiled { monitoring, .. } => tiles = self.hashes(monitoring, head.size, &nodes).await?,
+                Place::Rfc6962 { api } => outside = Some(self.beside_by_proofs(api, first, leaf_hashes, head).await?),
+                Place::Tiled { monitoring, .. } => match self.hashes(monitoring, head.size, &nodes).await {
+                    Err(LogError::Absent { url }) => match self.api_beside_tiles().await {
+                        Some(api) => outside = Some(self.beside_by_proofs(api, first, leaf_hashes, head).await?),
+                        None => return Err(LogError::Absent { url }),
+                    },
+                    found => tiles = found?,
+                },
             }
         }
         let size = head.size;
@@ -323,6 +348,27 @@ impl Log {
             Some(outside) => outside.get(span),
             None => look_up(&tiles, size, span),
         })
+    }
+
+    async fn beside_by_proofs(
+        &self,
+        api: &Url,
+        first: u64,
+        leaf_hashes: &[Hash],
+        head: &TreeHead,
+    ) -> Result<Outside, LogError> {
+        let ([first_hash, ..], [.., last_hash]) = (leaf_hashes, leaf_hashes) else {
+            return Err(self.contradiction(&"no entries to prove"));
+        };
+        let last = first + leaf_hashes.len() as u64 - 1;
+        let first_path = self.audit_path(api, first_hash, first, head).await?;
+        let last_path = self.audit_path(api, last_hash, last, head).await?;
+        let paths = outside_from_audit_paths(head.size, (first, &first_path), (last, &last_path));
+        paths.map_err(|why| self.contradiction(&why))
+    }
+
+    fn contradiction(&self, why: &dyn std::fmt::Display) -> LogError {
+        LogError::Proof { log: self.name.to_string(), why: why.to_string() }
     }
 
     /// The proof that leaf `index` is in the tree of `head`, checked.
@@ -369,8 +415,6 @@ pub(super) fn push_entry(page: &mut Page, log: &str, entry: &RawEntry) -> Result
 
 /// The entries `first..end` of a data tile as lines.
 pub(super) fn push_tile(log: &str, tile: Tile, bytes: &[u8], first: u64, end: u64) -> Result<Page, String> {
-    // Where the full tile stood in for a partial one, its width is the full one's.
-    let tile = if tile.first() + u64::from(tile.width()) < end { tile.full().unwrap_or(tile) } else { tile };
     let mut page = Page::new(first);
     let mut leaf_input = Vec::new();
     for entry in Entries::of(tile, bytes) {

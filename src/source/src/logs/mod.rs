@@ -198,6 +198,7 @@ impl Logs {
             access: self.access.clone(),
             rooms: Arc::new(Semaphore::new(ROOMS)),
             followed: HashMap::new(),
+            ending: HashMap::new(),
             positions: Arc::new(Mutex::new(positions)),
             out,
         };
@@ -234,6 +235,8 @@ struct Set {
     access: Access,
     rooms: Arc<Semaphore>,
     followed: HashMap<Hash, Followed>,
+    /// Logs that were told to end, and still say what they had read.
+    ending: HashMap<Hash, JoinHandle<()>>,
     /// Where each log is to be taken up, by id.
     positions: Arc<Mutex<BTreeMap<String, Position>>>,
     out: mpsc::Sender<Said>,
@@ -249,14 +252,13 @@ impl Set {
     /// Begins with logs that are new or described anew, and ends with those that are gone.
     fn follow(&mut self, logs: &[list::Log]) {
         let before = self.followed.len();
-        self.followed.retain(|id, followed| {
-            let stays = logs.iter().any(|log| log.id == *id && same(log, &followed.described));
-            if !stays {
-                info!(log = %followed.described.name, "the log is not followed any more, or in another way");
-                followed.stop.send_replace(true);
-            }
-            stays
-        });
+        self.ending.retain(|_, task| !task.is_finished());
+        let stays = |id: &Hash, old: &list::Log| logs.iter().any(|log| log.id == *id && same(log, old));
+        for (id, followed) in self.followed.extract_if(|id, followed| !stays(id, &followed.described)) {
+            info!(log = %followed.described.name, "the log is not followed any more, or in another way");
+            followed.stop.send_replace(true);
+            self.ending.insert(id, followed.task);
+        }
         for described in logs {
             if self.followed.contains_key(&described.id) {
                 continue;
@@ -274,17 +276,23 @@ impl Set {
         }
     }
 
-    fn start(&self, log: Arc<Log>, described: list::Log) -> Followed {
+    fn start(&mut self, log: Arc<Log>, described: list::Log) -> Followed {
         let id: Arc<str> = to_hex(log.id()).into();
         let name = log.name().clone();
         let (stop, stopped) = watch::channel(false);
         let positions = Arc::clone(&self.positions);
-        let position = lock(&positions).get(&*id).cloned();
-        let follower = Follower::new(log, self.options.follow.clone(), Arc::clone(&self.rooms), position.as_ref());
-        let (said, mut events) = mpsc::channel(EVENTS_WAITING_MAX);
+        let (options, rooms) = (self.options.follow.clone(), Arc::clone(&self.rooms));
         let out = self.out.clone();
-        let follower = tokio::spawn(follower.run(said, stopped));
+        let before = self.ending.remove(log.id());
         let task = tokio::spawn(async move {
+            if let Some(before) = before {
+                // What it says last is where this one begins.
+                let _ = before.await;
+            }
+            let position = lock(&positions).get(&*id).cloned();
+            let follower = Follower::new(log, options, rooms, position.as_ref());
+            let (said, mut events) = mpsc::channel(EVENTS_WAITING_MAX);
+            let follower = tokio::spawn(follower.run(said, stopped));
             while let Some(event) = events.recv().await {
                 if let LogEvent::Lines { position, .. } = &event {
                     lock(&positions).insert(id.to_string(), position.clone());
@@ -304,9 +312,10 @@ impl Set {
         for followed in self.followed.values() {
             followed.stop.send_replace(true);
         }
-        for followed in self.followed.into_values() {
+        let tasks = self.followed.into_values().map(|followed| followed.task).chain(self.ending.into_values());
+        for task in tasks {
             // One that panicked has said so.
-            let _ = followed.task.await;
+            let _ = task.await;
         }
     }
 }

@@ -13,6 +13,8 @@ use tokio::time::{Instant, sleep_until};
 const START: f64 = 2.0;
 /// What a refusal without `Retry-After` asks for.
 pub(super) const REFUSED_PAUSE: Duration = Duration::from_secs(5);
+/// What any refusal asks for at least, whatever it says: a time in the past would be asked again without end.
+const PAUSE_MIN: Duration = Duration::from_secs(1);
 /// What any refusal may ask for.
 const PAUSE_MAX: Duration = Duration::from_secs(600);
 
@@ -79,7 +81,7 @@ impl Operator {
         if pace.not_before <= now {
             pace.limit = (pace.limit / 2.0).max(1.0);
         }
-        pace.not_before = pace.not_before.max(now + pause.unwrap_or(REFUSED_PAUSE).min(PAUSE_MAX));
+        pace.not_before = pace.not_before.max(now + pause.unwrap_or(REFUSED_PAUSE).clamp(PAUSE_MIN, PAUSE_MAX));
     }
 }
 

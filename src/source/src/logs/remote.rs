@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 
 use super::access::Access;
 use super::error::LogError;
-use super::follow::told;
+use super::follow::{PageTask, told};
 use super::lines::Lines;
 use super::log::{Log, Page};
 use super::stretch::Stretch;
@@ -40,8 +40,12 @@ pub(crate) fn open(segment: &Segment, access: &Access, runtime: &Handle) -> io::
     let log = Arc::new(access.open(&described).map_err(failed)?);
     let (out, mut items) = mpsc::channel(PAGES_WAITING_MAX);
     runtime.spawn(async move {
-        if let Err(error) = read(&log, (remote.first, remote.end), &head, &out).await {
-            // A reader that is gone needs no word.
+        let read = tokio::select! {
+            read = read(&log, (remote.first, remote.end), &head, &out) => read,
+            // A reader that is gone needs no word, and the log is left alone.
+            () = out.closed() => return,
+        };
+        if let Err(error) = read {
             let _ = out.send(Err(error)).await;
         }
     });
@@ -58,12 +62,8 @@ async fn read(
     out: &mpsc::Sender<Item>,
 ) -> Result<(), LogError> {
     let size = head.size;
-    let pages = stream::iter(Page::windows(first, end)).map(|(first, end)| {
-        let log = Arc::clone(log);
-        // On a task of its own, so that decoding is spread over threads.
-        let page = tokio::spawn(async move { log.page(first, end, size).await });
-        async move { page.await.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic())) }
-    });
+    let pages = stream::iter(Page::windows(first, end));
+    let pages = pages.map(|window| PageTask::spawn(Arc::clone(log), window, size).join());
     let mut pages = std::pin::pin!(pages.buffered(PAGES_AHEAD));
     let mut stretch = Stretch::new(log.name(), Some(*head), true);
     let mut leaf_hashes = Vec::new();

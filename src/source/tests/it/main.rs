@@ -16,6 +16,7 @@ mod web;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use ct_source::logs::AccessOptions;
 use ct_source::{Chunk, Options, Placement, Segment, Sizes, Step, expand, start};
 use tokio::runtime::{Builder, Runtime};
 
@@ -38,11 +39,24 @@ fn read_all(
     from: (u32, u32),
     sizes: Sizes,
 ) -> Vec<Chunk> {
+    read_all_with(runtime, segments, (processes, workers), from, sizes, None)
+}
+
+/// The same of segments that may be read from logs.
+#[track_caller]
+fn read_all_with(
+    runtime: &Runtime,
+    segments: &[Segment],
+    (processes, workers): (usize, usize),
+    from: (u32, u32),
+    sizes: Sizes,
+    logs: Option<&AccessOptions>,
+) -> Vec<Chunk> {
     let segments: Arc<[Segment]> = segments.into();
     let mut receivers = Vec::new();
     let mut progress = Vec::new();
     for process in 0..processes {
-        let options = Options { sizes, ..Options::new(runtime.handle().clone()) };
+        let options = Options { sizes, logs: logs.cloned(), ..Options::new(runtime.handle().clone()) };
         progress.push(Arc::clone(&options.progress));
         receivers.extend(start(segments.clone(), Placement { process, processes, workers }, from, options).unwrap());
     }
