@@ -22,6 +22,8 @@ from blackbox.live import Job, expect_whole, is_quick, make_messages
 READY_S = 60
 CAUGHT_UP_S = 60
 KILLS_APART_S = (0.3, 2.5)
+# The test log signs a head each second.
+HEAD_EVERY_S = 1.5
 
 
 class TestLog:
@@ -75,15 +77,27 @@ def job(context, log, name="job", start="beginning", **keys):
     return Job(context, {}, extra=extra, name=name)
 
 
-def until_proven(job, count, seconds=CAUGHT_UP_S):
+def sizes_of(log):
+    """By name, once they do not change any more."""
+    seen = []
+
+    def settled():
+        seen.append({url.split("://")[1].rstrip("/"): size_of(url) for url in log.urls()})
+        time.sleep(HEAD_EVERY_S)
+        return len(seen) > 1 and seen[-1] == seen[-2]
+
+    wait_until(settled, READY_S, "the logs growing no more")
+    return seen[-1]
+
+
+def until_proven(job, sizes, seconds=CAUGHT_UP_S):
     """Every log read to its newest tree head, and proven."""
 
     def proven():
-        sizes = [{name: value for (metric, name), value in job.metrics().items() if metric == f"ct_stream_log_{of}"}
-                 for of in ("tree_size", "verified_size")]
-        return len(sizes[0]) == count and sizes[0] == sizes[1] and min(sizes[0].values()) > 0
+        return {labels[len('log="'):-1]: int(value) for (metric, labels), value in job.metrics().items()
+                if metric == "ct_stream_log_verified_size"} == sizes
 
-    job.until(proven, seconds, "every log proven to its newest tree head")
+    job.until(proven, seconds, f"the logs proven up to {sizes}")
 
 
 def indexes(lake):
@@ -104,7 +118,7 @@ def follow_kills(context):
     entries, kills = (3_000, 4) if is_quick(context) else (9_000, max(4, context.kills // 3))
     source, _ = make_messages(context, 2 * entries)
     with TestLog(context, "--kind", "static,rfc6962,hybrid-no-checkpoint", "--logs", 3, "--entries", source,
-                 "--start", 700, "--grow", 300) as log:
+                 "--start", 700, "--grow", 500) as log:
         live = job(context, log).start()
         moments = random.Random(context.seed)
         for kind in (["collect", "worker", "supervisor"] * kills)[:kills]:
@@ -115,8 +129,7 @@ def follow_kills(context):
             else:
                 for pid in live.pids(kind):
                     os.kill(pid, signal.SIGKILL)
-        log.ask("grow", entries=1_000)
-        sizes = {url.split("://")[1].rstrip("/"): size_of(url) for url in log.urls()}
+        sizes = sizes_of(log)
         expect(min(sizes.values()) >= entries, f"the logs have too few entries: {sizes}")
         live.until(lambda: {name: row["verified"] for name, row in coverage(context, live.lake).items()} == sizes,
                    CAUGHT_UP_S, f"coverage of {sizes}")
@@ -133,11 +146,11 @@ def fill(context):
     source, _ = make_messages(context, 4_000)
     with TestLog(context, "--kind", "static,rfc6962", "--logs", 2, "--entries", source, "--start", 1_500) as log:
         live = job(context, log, start="head").start()
-        until_proven(live, 2)
+        until_proven(live, sizes_of(log))
         log.ask("grow", entries=700)
-        until_proven(live, 2)
+        sizes = sizes_of(log)
+        until_proven(live, sizes)
         live.stop()
-        sizes = {url.split("://")[1].rstrip("/"): size_of(url) for url in log.urls()}
         expect_equal({row["held"] for row in coverage(context, live.lake).values()}, {700}, "held before filling")
         common = ("--log-list", log.list, "--lake", live.lake, "--hot", "none", "--summary", "json")
         run = context.run("fill", *common, "--range", "0-999", "-n", 2).expect_code(0)
@@ -159,7 +172,7 @@ def lie(context):
     for fault, kind in (("fork:100,on=get-sth", "fork"), ("rollback:500", "rollback"), ("other-entry:900", "root")):
         with TestLog(context, "--kind", "rfc6962", "--entries", source, "--start", 800) as log:
             live = job(context, log, name=kind).start()
-            until_proven(live, 1)
+            until_proven(live, sizes_of(log))
             log.ask("fail", rule=fault)
             log.ask("grow", entries=0 if kind != "root" else 400)
             live.until(lambda: f": {kind}: " in (live.get("/readyz") or ("", ""))[1], 30, f"readyz telling a {kind}")

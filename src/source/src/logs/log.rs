@@ -449,7 +449,7 @@ fn at(base: &Url, path: &str) -> Url {
     base.join(path).unwrap_or_else(|_| base.clone())
 }
 
-fn answer(url: &Url, why: impl ToString) -> LogError {
-    let why: String = why.to_string().chars().filter(|c| !c.is_control()).take(200).collect();
+fn answer(url: &Url, why: impl std::fmt::Display) -> LogError {
+    let why: String = format!("{why}").chars().filter(|c| !c.is_control()).take(200).collect();
     LogError::Answer { url: url.to_string(), why }
 }

@@ -101,6 +101,9 @@ pub struct Said {
     pub event: LogEvent,
 }
 
+/// The stretches that are wanted of a log, by its name and the size of its tree.
+pub type Wanted<'a> = &'a dyn Fn(&str, u64) -> Vec<(u64, u64)>;
+
 /// Logs to be read.
 pub struct Logs {
     options: LogsOptions,
@@ -158,7 +161,7 @@ impl Logs {
 
     /// Segments for what is `wanted` of each log, by its name and the size of its tree: stretches of entries, each with
     /// its end behind the last. They are read under the tree heads of this moment.
-    pub async fn stretches(&self, wanted: &dyn Fn(&str, u64) -> Vec<(u64, u64)>) -> Result<Vec<Segment>, LogError> {
+    pub async fn stretches(&self, wanted: Wanted<'_>) -> Result<Vec<Segment>, LogError> {
         let mut segments = Vec::new();
         for described in self.load().await? {
             let head = self.access.open(&described)?.head().await?;

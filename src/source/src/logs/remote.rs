@@ -35,9 +35,9 @@ pub(crate) fn open(segment: &Segment, access: &Access, runtime: &Handle) -> io::
     let remote = source.remote.clone().ok_or_else(missing)?;
     let head = source.head.as_ref().and_then(HeadTold::head).ok_or_else(missing)?;
     let described = SingleLog { url: remote.url, key: remote.key, submission_url: remote.submission_url };
-    let mut described = single(&described).map_err(failed)?;
+    let mut described = single(&described).map_err(|error| failed(&error))?;
     described.operator = remote.operator.into();
-    let log = Arc::new(access.open(&described).map_err(failed)?);
+    let log = Arc::new(access.open(&described).map_err(|error| failed(&error))?);
     let (out, mut items) = mpsc::channel(PAGES_WAITING_MAX);
     runtime.spawn(async move {
         let read = tokio::select! {
@@ -50,7 +50,7 @@ pub(crate) fn open(segment: &Segment, access: &Access, runtime: &Handle) -> io::
         }
     });
     Ok(Lines::new(move || match items.blocking_recv() {
-        Some(item) => Ok(item.map_err(failed)?.map(|(lines, entries)| (lines, entries * ENTRY_BYTES))),
+        Some(item) => Ok(item.map_err(|error| failed(&error))?.map(|(lines, entries)| (lines, entries * ENTRY_BYTES))),
         None => Err(io::Error::other("reading the log ended too early")),
     }))
 }
@@ -87,6 +87,6 @@ async fn read(
     Ok(())
 }
 
-fn failed(error: LogError) -> io::Error {
-    io::Error::other(told(&error))
+fn failed(error: &LogError) -> io::Error {
+    io::Error::other(told(error))
 }
