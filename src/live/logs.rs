@@ -48,7 +48,7 @@ pub fn access(config: &LogsConfig) -> AccessOptions {
 /// The logs of the list, whose keys are trusted.
 pub fn known_logs(config: &LogsConfig, runtime: &Runtime) -> Result<Vec<list::Log>, Failure> {
     let logs = logs(config, BTreeMap::new()).map_err(Failure::usage)?;
-    Ok(runtime.block_on(logs.load())?)
+    Ok(runtime.block_on(logs.known())?)
 }
 
 /// Checks the options; connects to nothing.

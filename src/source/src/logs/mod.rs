@@ -123,6 +123,17 @@ impl Logs {
 
     /// The logs that are to be followed now.
     pub async fn load(&self) -> Result<Vec<list::Log>, LogError> {
+        let mut logs = self.known().await?;
+        let is_single = |log: &list::Log| self.singles.iter().any(|single| single.id == log.id);
+        let has = |texts: &[String], log: &list::Log| texts.iter().any(|text| log.name.contains(text.as_str()));
+        let LogsOptions { only, skip, .. } = &self.options;
+        logs.retain(|log| log.is_followed() || is_single(log));
+        logs.retain(|log| (only.is_empty() || has(only, log)) && !has(skip, log));
+        if logs.is_empty() { Err(list_error(&"no log is left to follow")) } else { Ok(logs) }
+    }
+
+    /// All logs, whatever their state: their keys are trusted.
+    pub async fn known(&self) -> Result<Vec<list::Log>, LogError> {
         let mut logs = self.singles.clone();
         if let Some(place) = &self.options.list {
             let json = self.read(place).await?;
@@ -136,13 +147,10 @@ impl Logs {
                 warn!(operator = %skipped.operator, log = %skipped.log, why = %skipped.why, "a log of the list is left out");
             }
             let known = |log: &list::Log| logs.iter().any(|single: &list::Log| single.id == log.id);
-            let listed: Vec<_> = list.logs.into_iter().filter(|log| log.is_followed() && !known(log)).collect();
+            let listed: Vec<_> = list.logs.into_iter().filter(|log| !known(log)).collect();
             logs.extend(listed);
         }
-        let has = |texts: &[String], log: &list::Log| texts.iter().any(|text| log.name.contains(text.as_str()));
-        let LogsOptions { only, skip, .. } = &self.options;
-        logs.retain(|log| (only.is_empty() || has(only, log)) && !has(skip, log));
-        if logs.is_empty() { Err(list_error(&"no log is left to follow")) } else { Ok(logs) }
+        Ok(logs)
     }
 
     /// The tree head of each log, or why it could not be had, by name.
