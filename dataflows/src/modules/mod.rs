@@ -11,6 +11,7 @@ use ct_model::{CertRecord, Finding, Severity};
 use serde_json::{Map, Value};
 
 pub mod guard;
+mod issuance;
 mod lookalike;
 mod names;
 mod options;
@@ -25,8 +26,15 @@ pub use lookalike::{Class, Hit, Lookalike};
 pub use options::{OptionDef, OptionError, OptionKind, Options, Settings, nearest};
 
 /// Every module, in the order in which they examine.
-pub const MODULES: &[ModuleDef] =
-    &[names::MODULE, watchlist::MODULE, lookalike::MODULE, phish::MODULE, policy::MODULE, rules::MODULE];
+pub const MODULES: &[ModuleDef] = &[
+    names::MODULE,
+    watchlist::MODULE,
+    issuance::MODULE,
+    lookalike::MODULE,
+    phish::MODULE,
+    policy::MODULE,
+    rules::MODULE,
+];
 
 /// A module as it is listed: what it is called, what it does, what can be set, how it gets ready.
 pub struct ModuleDef {
@@ -313,7 +321,7 @@ pub(crate) mod tests {
 
     #[test]
     fn unknown_modules_are_mistakes() {
-        let known = "known: names, watchlist, lookalike, phish, policy, rules";
+        let known = "known: names, watchlist, issuance, lookalike, phish, policy, rules";
         let want = &format!("modules: unknown module \"watchlst\"; did you mean \"watchlist\"? {known}");
         check_error(&["watchlst"], &json!({}), want);
         check_error(&[], &json!({"watchlst": {}}), want);

@@ -54,7 +54,7 @@ const MATCHES_MAX: usize = 1_000;
 /// Nodes of the tree looked at for one subject; or all of them once, if they are more.
 const NODES_MAX: u64 = 1 << 20;
 
-struct Watchlist {
+pub(super) struct Watchlist {
     trie: Trie,
     /// By node of the trie.
     marks: Vec<Marks>,
@@ -142,7 +142,7 @@ impl ParsedItem {
 }
 
 impl Watchlist {
-    fn new(settings: &Settings) -> Result<Self, OptionError> {
+    pub(super) fn new(settings: &Settings) -> Result<Self, OptionError> {
         let mut list = Self { trie: Trie::new(), marks: vec![Marks::default()], items: Vec::new() };
         for (index, value) in settings.list("items").iter().enumerate() {
             list.add_value(settings.key(&format!("items[{index}]")), value)?;
