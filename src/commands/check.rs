@@ -15,6 +15,7 @@ use ct_source::logs::Logs;
 use tokio::runtime::Runtime;
 
 use super::local_path;
+use super::tools::rule_set;
 use crate::cli::CheckArgs;
 use crate::cluster::exit::Exit;
 use crate::config::{Config, HotConfig};
@@ -39,7 +40,11 @@ pub fn check(args: &CheckArgs) -> Result<Exit, Failure> {
     http_addr(&config.http.addr).map_err(Failure::usage)?;
     let logs = config.logs.any().then(|| live::logs(&config.logs, BTreeMap::new())).transpose();
     let logs = logs.map_err(Failure::usage)?;
-    summary::print(&told(&config, &modules, &feeds)).context("writing the report")?;
+    let mut text = told(&config, &modules, &feeds);
+    for warning in rule_set(&options).map_err(Failure::usage)?.warnings() {
+        text += &format!("warning   {}\n", printable(warning));
+    }
+    summary::print(&text).context("writing the report")?;
     if !args.connect {
         return Ok(Exit::Done);
     }

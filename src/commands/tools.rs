@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, Result, anyhow};
-use ct_dataflows::modules::rules::RuleSet;
+use ct_dataflows::modules::rules::{BUDGET_STEPS, RuleError, RuleSet};
 use ct_dataflows::modules::{Modules, Subject};
 use ct_dataflows::operators::decode::{self, Der};
 use ct_model::message::{Body, Sighting};
@@ -159,9 +159,7 @@ fn rules_test(args: &RulesTestArgs) -> Result<Exit, Failure> {
     let mut config = Config::default();
     config.modules.options = ModuleOptions::from([("rules".to_owned(), named)]);
     let (_, options) = config.modules().map_err(Failure::usage)?;
-    let files = options["rules"]["rules"].as_array().cloned().unwrap_or_default();
-    let files = files.iter().filter_map(|file| Some((file["file"].as_str()?, file["text"].as_str()?)));
-    let rules = RuleSet::parse_all(files, ct_dataflows::modules::rules::BUDGET_STEPS).map_err(Failure::usage)?;
+    let rules = rule_set(&options).map_err(Failure::usage)?;
     let mut out = String::new();
     for warning in rules.warnings() {
         out += &format!("warning: {}\n", printable(warning));
@@ -189,6 +187,14 @@ fn rules_test(args: &RulesTestArgs) -> Result<Exit, Failure> {
     }
     summary::print(&out).context("writing the report")?;
     Ok(if failed { Exit::Failed } else { Exit::Done })
+}
+
+/// The rules of the files that the options name.
+pub(super) fn rule_set(options: &ModuleOptions) -> Result<RuleSet, RuleError> {
+    let files = options.get("rules").and_then(|options| options.get("rules")?.as_array());
+    let files = files.map(Vec::as_slice).unwrap_or_default();
+    let named = files.iter().filter_map(|file| Some((file.get("file")?.as_str()?, file.get("text")?.as_str()?)));
+    RuleSet::parse_all(named, BUDGET_STEPS)
 }
 
 /// A line for each name or certificate of a file: the name or fingerprint, and the rules that match.

@@ -5,6 +5,7 @@ use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use super::head::Head;
 use super::*;
@@ -61,8 +62,15 @@ fn open(dir: &Path) -> Journal {
     open_with(dir, u64::MAX).0
 }
 
+/// A process that another test has just forked holds all locks of this one until it runs its own program.
 fn open_with(dir: &Path, segment_bytes: u64) -> (Journal, Recovery) {
-    Journal::open(dir, Options { segment_bytes }, [1; 16]).unwrap()
+    let until = Instant::now() + Duration::from_secs(10);
+    loop {
+        match Journal::open(dir, Options { segment_bytes }, [1; 16]) {
+            Err(JournalError::Locked { .. }) if Instant::now() < until => thread::yield_now(),
+            opened => return opened.unwrap(),
+        }
+    }
 }
 
 fn write_head(dir: &Path, segment: u32, bytes: u64) {
