@@ -162,7 +162,7 @@ mod tests {
         assert!(precert.once && last.once);
         assert_eq!(precert.id, last.id);
         let items = detail(&precert)["matches"].as_array().unwrap().iter().map(|one| one["item"].clone()).collect();
-        assert_eq!(Value::Array(items), json!(["b.example.com", ".example.com"]));
+        assert_eq!(Value::Array(items), json!([".example.com", "b.example.com"]));
     }
 
     #[test]
