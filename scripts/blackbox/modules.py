@@ -31,15 +31,15 @@ def issuance(context):
         lake = context.folder / f"lake{at}"
         for segment in segments:
             context.run("replay", segment, "-c", config, "--lake", lake, "--hot", "none", *flags).expect_code(0)
+        # Without DER there is no hash to join by: each such certificate is an issuance of its own.
         [(issued, pairs)] = lakes.query(
-            lake, "certificates", "SELECT count(DISTINCT tbs_sha256), count(*) - count(DISTINCT tbs_sha256) FROM {t} "
-                                  "WHERE len(names) > 0 AND tbs_sha256 IS NOT NULL")
+            lake, "certificates", "SELECT count(DISTINCT tbs_sha256) + count(*) FILTER (tbs_sha256 IS NULL), "
+                                  "count(tbs_sha256) - count(DISTINCT tbs_sha256) FROM {t} WHERE len(names) > 0")
         expect(pairs > 100, f"{name}: only {pairs} pairs of precertificate and final certificate in the stream")
         [(alerts, different)] = lakes.query(
-            lake, "findings", "SELECT count(*), count(DISTINCT tbs_sha256) FROM {t} WHERE module = 'issuance' "
-                              "AND json_extract_string(detail, '$.kind') IS NOT NULL")
-        expect_equal(alerts, issued, f"{name}: alerts against issuances")
-        expect(different in (0, issued), f"{name}: {different} issuances in {alerts} alerts")
+            lake, "findings", "SELECT count(*), count(DISTINCT tbs_sha256) + count(*) FILTER (tbs_sha256 IS NULL) "
+                              "FROM {t} WHERE module = 'issuance'")
+        expect_equal((alerts, different), (issued, issued), f"{name}: alerts, and issuances in them")
 
 
 @check("modules-tools")
