@@ -202,7 +202,7 @@ impl Examine for Lookalike {
             let Some(text) = self.search.look(&comparable(name), &mut sightings) else { continue };
             for sighting in &sightings {
                 if out.len() - start == self.findings_max {
-                    out.push(unfinished(subject, index, name));
+                    out.push(subject.unfinished(MODULE.name, index, name));
                     return;
                 }
                 out.push(looks_alike(subject, name, &self.hit(sighting, &text)));
@@ -236,15 +236,6 @@ fn unicode(name: &str) -> Option<String> {
     }
     let labels = name.split('.').zip(labels).map(|(label, unicode)| unicode.unwrap_or_else(|| label.to_owned()));
     Some(labels.collect::<Vec<_>>().join("."))
-}
-
-/// There are more look-alikes than are reported: the first of them is in `name`.
-fn unfinished(subject: &Subject<'_>, index: usize, name: &str) -> Finding {
-    let total = subject.names.len() + subject.odd_names.len();
-    let detail = Map::from_iter([("names".to_owned(), total.into()), ("names_finished".to_owned(), index.into())]);
-    let claim =
-        Claim { check: "unfinished", severity: Severity::High, key: name, name: Some(name), once: false, detail };
-    subject.finding(MODULE.name, claim)
 }
 
 #[cfg(test)]

@@ -86,6 +86,15 @@ impl<'a> Subject<'a> {
         self.names.iter().chain(self.odd_names).map(AsRef::as_ref)
     }
 
+    /// A module stopped at the name at `index`: from there on, there may be more than its findings tell.
+    fn unfinished(&self, module: &str, index: usize, name: &str) -> Finding {
+        let total = self.names.len() + self.odd_names.len();
+        let detail = Map::from_iter([("names".to_owned(), total.into()), ("names_finished".to_owned(), index.into())]);
+        let claim =
+            Claim { check: "unfinished", severity: Severity::High, key: name, name: Some(name), once: false, detail };
+        self.finding(module, claim)
+    }
+
     /// The claim as a finding about this subject. Without a certificate its columns are unknown, and the finding is
     /// reported once, whichever message shows it first.
     pub fn finding(&self, module: &str, claim: Claim<'_>) -> Finding {

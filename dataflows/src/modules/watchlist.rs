@@ -269,7 +269,7 @@ impl Examine for Watchlist {
                 });
             if !finished || out.len() - start > MATCHES_MAX {
                 out.truncate(start + MATCHES_MAX);
-                out.push(unfinished(subject, index, name));
+                out.push(subject.unfinished(MODULE.name, index, name));
                 return;
             }
         }
@@ -309,16 +309,6 @@ fn malformed(subject: &Subject<'_>, certificate: &CertRecord) -> Finding {
     let error = certificate.parse_error.as_deref().map_or(Value::Null, Value::from);
     let detail = Map::from_iter([("error".to_owned(), error)]);
     let claim = Claim { check: "malformed", severity: Severity::Medium, key: "", name: None, once: false, detail };
-    subject.finding(MODULE.name, claim)
-}
-
-/// The subject's names match more than is reported, or stand for too much to be compared: from `name` on, there may
-/// be matches that no finding tells.
-fn unfinished(subject: &Subject<'_>, index: usize, name: &str) -> Finding {
-    let total = subject.names.len() + subject.odd_names.len();
-    let detail = Map::from_iter([("names".to_owned(), total.into()), ("names_finished".to_owned(), index.into())]);
-    let claim =
-        Claim { check: "unfinished", severity: Severity::High, key: name, name: Some(name), once: false, detail };
     subject.finding(MODULE.name, claim)
 }
 
