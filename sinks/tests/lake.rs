@@ -14,7 +14,7 @@ use arrow_array::cast::AsArray;
 use arrow_array::types::{Int64Type, TimestampMicrosecondType};
 use arrow_array::{Array, RecordBatch, StringArray};
 use ct_model::id::{log_digest, to_hex};
-use ct_model::{CertId, CertRecord, Counts, Coverage, EntryPlace, Gap, Key, Rows, Table, Timestamp};
+use ct_model::{CertId, CertRecord, Counts, Coverage, EntryPlace, Gap, Key, ParseState, Rows, Table, Timestamp};
 use ct_sinks::lake::{EncodeOptions, EncodedFile, Fault, Known, Lake, encode};
 use ct_sinks::manifest::FORMAT;
 use ct_sinks::{FileEntry, Manifest, ResumePoint, SinkError, Store};
@@ -374,6 +374,73 @@ fn all_parts_together_know_everything_once() {
         }
         assert_eq!(found.len(), expected.len(), "parts={parts}");
         assert_eq!(found.into_iter().collect::<BTreeSet<_>>(), expected, "parts={parts}");
+    }
+}
+
+#[test]
+fn all_parts_together_recall_every_certificate_once() {
+    /// What of a record is read back.
+    fn recalled(row: CertRecord) -> CertRecord {
+        CertRecord {
+            sha1: None,
+            serial: None,
+            subject_dn: None,
+            ips: Vec::new(),
+            signature_algorithm: None,
+            is_ca: None,
+            sct_count: None,
+            scts: Vec::new(),
+            parse: ParseState::Absent,
+            der_bytes: None,
+            log: None,
+            log_index: None,
+            ..row
+        }
+    }
+    let runtime = runtime();
+    let lake = in_memory(&runtime);
+    let day = |days: i64| Timestamp(DAY + days * 86_400_000_000);
+    let mut expected = Vec::new();
+    for days in 0..3 {
+        let mut rows = some_certificates(5_000);
+        for (index, row) in rows.certificates.iter_mut().enumerate() {
+            row.id = CertId::der(ct_model::id::digest(&[&days.to_string().into_bytes(), &index.to_be_bytes()]));
+            row.seen = (index % 100 != 0).then(|| day(days));
+        }
+        rows.certificates[7] = CertRecord {
+            sha256: None,
+            tbs_sha256: None,
+            spki_sha256: None,
+            kind: None,
+            issuer_org: None,
+            issuer_cn: None,
+            subject_cn: None,
+            key_algorithm: None,
+            key_bits: None,
+            not_after: None,
+            names: Vec::new(),
+            registered_domains: Vec::new(),
+            ..rows.certificates[7].clone()
+        };
+        expected.extend(rows.certificates.iter().cloned().map(recalled));
+        add(&lake, vec![encode(rows, &WITHOUT_DER).unwrap()]);
+    }
+    for (parts, since) in [(1, None), (3, None), (20, None), (2, Some(day(1)))] {
+        let mut found = Vec::new();
+        for part in 0..parts {
+            let mut read = |batch: Vec<CertRecord>| {
+                assert!((1..=4_096).contains(&batch.len()));
+                found.extend(batch);
+                ControlFlow::Continue(())
+            };
+            lake.recall(part, parts, since, &mut read).unwrap();
+        }
+        let mut expected = expected.clone();
+        expected.retain(|row| since.is_none() || row.seen.is_none() || row.seen >= since);
+        for rows in [&mut found, &mut expected] {
+            rows.sort_by_key(|row| row.id.bytes().to_vec());
+        }
+        assert!(found == expected, "parts={parts}");
     }
 }
 

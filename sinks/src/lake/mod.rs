@@ -30,6 +30,7 @@ mod lock;
 mod lookup;
 mod manifests;
 mod read;
+mod recall;
 mod verify;
 
 use ct_model::Table;
