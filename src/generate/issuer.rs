@@ -108,7 +108,7 @@ const PROFILES: [Profile; 12] = [
         cps: true,
         sends_root: true,
         slot: 7,
-        days: &[90, 199],
+        days: &[90, 198],
         weight: 9,
         ..PLAIN
     },
@@ -133,7 +133,7 @@ const PROFILES: [Profile; 12] = [
         client_auth: true,
         sends_root: true,
         slot: 8,
-        days: &[199, 397],
+        days: &[100, 198],
         weight: 6,
         ..PLAIN
     },
@@ -147,7 +147,7 @@ const PROFILES: [Profile; 12] = [
         client_auth: true,
         validates_organizations: true,
         slot: 5,
-        days: &[199, 397],
+        days: &[100, 198],
         weight: 5,
         ..PLAIN
     },
@@ -161,7 +161,7 @@ const PROFILES: [Profile; 12] = [
         client_auth: true,
         validates_organizations: true,
         sends_root: true,
-        days: &[397],
+        days: &[198],
         weight: 3,
         ..PLAIN
     },
@@ -172,7 +172,7 @@ const PROFILES: [Profile; 12] = [
         host: "garnet",
         cps: true,
         slot: 4,
-        days: &[199, 397],
+        days: &[100, 198],
         weight: 3,
         ..PLAIN
     },
@@ -186,7 +186,7 @@ const PROFILES: [Profile; 12] = [
         host: "hollis-wray",
         validates_organizations: true,
         sends_root: true,
-        days: &[90, 397],
+        days: &[90, 198],
         weight: 1,
         ..PLAIN
     },
@@ -198,7 +198,7 @@ const PROFILES: [Profile; 12] = [
         host: "zaufanie",
         cps: true,
         validates_organizations: true,
-        days: &[199, 397],
+        days: &[100, 198],
         weight: 1,
         ..PLAIN
     },
@@ -210,7 +210,7 @@ const PROFILES: [Profile; 12] = [
         key: KeyKind::Rsa4096,
         host: "mihon",
         validates_organizations: true,
-        days: &[397],
+        days: &[198],
         weight: 1,
         ..PLAIN
     },
