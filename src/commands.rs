@@ -95,7 +95,7 @@ pub fn modules(args: &ModulesArgs) -> Result<Exit, Failure> {
                             json!({ "name": option.name, "kind": kind(&option.kind), "default": option.default, "doc": option.doc })
                         })
                         .collect();
-                    json!({ "name": module.name, "doc": module.doc, "options": options })
+                    json!({ "name": module.name, "by_default": module.by_default, "doc": module.doc, "options": options })
                 })
                 .collect();
             format!("{}\n", Value::Array(list))
@@ -103,7 +103,8 @@ pub fn modules(args: &ModulesArgs) -> Result<Exit, Failure> {
         Format::Text => {
             let mut text = String::new();
             for module in MODULES {
-                text += &format!("{}\n    {}\n", module.name, module.doc);
+                let off = if module.by_default { "" } else { " (off unless named)" };
+                text += &format!("{}{off}\n    {}\n", module.name, module.doc);
                 for option in module.options {
                     text += &format!(
                         "    modules.{}.{} ({}, default {})\n        {}\n",

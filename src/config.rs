@@ -385,8 +385,9 @@ impl Config {
 
     /// The modules to run, in registry order, and their options. Files that options name are read here: modules read none.
     pub fn modules(&self) -> Result<(Vec<String>, ModuleOptions)> {
-        let all = || MODULES.iter().map(|module| module.name.to_owned()).collect();
-        let enabled = self.modules.enabled.clone().unwrap_or_else(all);
+        let default =
+            || MODULES.iter().filter(|module| module.by_default).map(|module| module.name.to_owned()).collect();
+        let enabled = self.modules.enabled.clone().unwrap_or_else(default);
         let mut options = self.modules.options.clone();
         for (module, options) in &mut options {
             let keys: Vec<String> = options.keys().cloned().collect();

@@ -1,10 +1,10 @@
 //! The graph: which operator feeds which.
 //!
 //! ```text
-//! read ─► peek ─┬─ items ───────────────► settle ─► decode ─► examine ─┬─ rows ───────┬─► tally ─┬─ rows ─► stage ─► publish ─► probe
-//!               ├─ keys ────► dedup ──┐     ▲                          └─ candidates ─► once ┘   └─ weights ─► cut ─┴────┘
-//!               └─ entries ─► entries ┴─ answers
-//! known ─► dedup, entries, once
+//! read ─► peek ─┬─ items ───────────────► settle ─► decode ─► examine ─┬─ rows ────────────────┬─► tally ─┬─ rows ─► stage ─► publish ─► probe
+//!               ├─ keys ────► dedup ──┐     ▲                          ├─ candidates ─┬─► once ┘          └─ weights ─► cut ─┴────┘
+//!               └─ entries ─► entries ┴─ answers                       └─ facts ─► remember
+//! known ─► dedup, entries, once, remember
 //! ```
 //!
 //! timely identifies channels by the order of construction: every process must build the same graph, and the job
@@ -25,7 +25,9 @@ use crate::operators::cut::{CutRule, CutStart};
 use crate::operators::decode::Der;
 use crate::operators::read::Brake;
 use crate::operators::stage::CutsWaiting;
-use crate::operators::{cut, decode, dedup, entries, examine, known, once, peek, publish, read, settle, stage, tally};
+use crate::operators::{
+    cut, decode, dedup, entries, examine, known, once, peek, publish, read, remember, settle, stage, tally,
+};
 use crate::ports::{Blocks, KnownRows, Publish, Show, Stage};
 
 /// What shapes a job's results.
@@ -75,7 +77,7 @@ where
         cuts_inflight,
     };
 
-    let known = known::known(scope, ports.known);
+    let known = known::known(scope, ports.known, modules.clone());
     let blocks = read::read(scope, ports.blocks, start.from, brake);
     let peeked = peek::peek(blocks, meter.clone());
     let first_keys = dedup::dedup(peeked.keys, known.keys, meter.clone());
@@ -87,9 +89,10 @@ where
         false => Der::Drop,
     };
     let decoded = decode::decode(settled, use_of_der);
-    let (rows, candidates) = examine::examine(decoded, modules);
-    let late = once::once(candidates, known.findings, meter.clone());
-    let (rows, weights) = tally::tally(rows.concat(late), ports.show);
+    let examined = examine::examine(decoded, modules.clone());
+    let remembered = remember::remember(examined.facts, known.facts, modules);
+    let late = once::once(examined.candidates.concat(remembered), known.findings, meter.clone());
+    let (rows, weights) = tally::tally(examined.rows.concat(late), ports.show);
     let cuts = cut::cut(weights.probe_with(&settled_probe), rule, start).broadcast();
     let staged = stage::stage(rows, cuts.clone(), ports.stage, waiting);
     publish::publish(cuts, staged, ports.publish).probe_with(&published_probe);

@@ -11,6 +11,7 @@ use ct_model::{CertRecord, Counts, Coverage, EntryPlace, EntryRecord, Finding, G
 use serde::{Deserialize, Serialize};
 
 use crate::epoch::Position;
+use crate::modules::Fact;
 
 /// One chunk of a segment: an epoch's input.
 #[derive(Clone, Debug, Default)]
@@ -49,7 +50,7 @@ pub struct Overlong {
 }
 
 /// Something the lake holds already, read back when a job starts.
-#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug)]
 pub enum Known {
     /// A certificate, an entry without a place, or a rejected message.
     Key(Key),
@@ -59,6 +60,8 @@ pub enum Known {
     },
     /// A finding that is reported once.
     Finding(Key),
+    /// A certificate that modules remember, with the columns that [`crate::modules::Remember::facts`] lists.
+    Certificate(Box<CertRecord>),
 }
 
 /// "Is this key seen for the first time?", asked by worker `from` for item `ordinal` of an epoch.
@@ -176,6 +179,14 @@ pub struct Subject {
 pub struct Candidate {
     pub finding: Finding,
     /// Position among the candidates of its epoch.
+    pub ordinal: u32,
+}
+
+/// What a module wants to remember of a new certificate.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct NewFact {
+    pub fact: Fact,
+    /// Position among the facts of its epoch.
     pub ordinal: u32,
 }
 

@@ -8,9 +8,11 @@ use std::thread;
 use std::time::Duration;
 
 use ct_dataflows::Position;
+use ct_dataflows::modules::Modules;
 use ct_dataflows::ports::{Blocks, Input, KnownRows, Poll, Publish, Stage};
 use ct_dataflows::records::{Block, Cut, Known, Overlong};
 use ct_model::{Counts, Gap, Rows, Timestamp};
+use ct_sinks::hot::horizon;
 use ct_sinks::lake::{self, EncodeOptions, EncodedFile, Lake, encode};
 use ct_sinks::{FileEntry, Manifest, ResumePoint, SinkError, manifest};
 use ct_source::{ChunkReceiver, JournalBlock, JournalInlet, News, Step, logs};
@@ -165,23 +167,31 @@ pub struct LakeKnown {
 }
 
 impl LakeKnown {
-    /// Part `part` of `parts`.
-    pub fn start(lake: Lake, part: usize, parts: usize) -> std::io::Result<Self> {
+    /// Part `part` of `parts`, with the certificates that `modules` remember.
+    pub fn start(lake: Lake, modules: &Modules, part: usize, parts: usize) -> std::io::Result<Self> {
         const BATCHES_INFLIGHT: usize = 4;
         let (sender, rows) = sync_channel(BATCHES_INFLIGHT);
         let (wakers, woken) = sync_channel::<SyncActivator>(1);
+        let remembered = modules.have_memory().then(|| modules.reach_days());
         thread::Builder::new().name("known".to_owned()).spawn(move || {
             // Without a waker the dataflow was never built.
             let Ok(waker) = woken.recv() else { return };
-            let read = lake.known(part, parts, &mut |batch| {
-                let sent = sender.send(batch.into_iter().map(known).collect());
-                match sent.is_ok() && waker.activate().is_ok() {
-                    true => ControlFlow::Continue(()),
-                    // The worker is gone.
-                    false => ControlFlow::Break(()),
-                }
-            });
-            if let Err(error) = read {
+            let give = |batch| match sender.send(batch).is_ok() && waker.activate().is_ok() {
+                true => ControlFlow::Continue(()),
+                // The worker is gone.
+                false => ControlFlow::Break(()),
+            };
+            let read = || -> Result<(), SinkError> {
+                lake.known(part, parts, &mut |batch| give(batch.into_iter().map(known).collect()))?;
+                let Some(reach_days) = remembered else { return Ok(()) };
+                let since = match reach_days {
+                    Some(days) => horizon(&lake)?.map(|newest| newest.minus_days(days)),
+                    None => None,
+                };
+                let certificate = |record| Known::Certificate(Box::new(record));
+                lake.recall(part, parts, since, &mut |batch| give(batch.into_iter().map(certificate).collect()))
+            };
+            if let Err(error) = read() {
                 fatal(&anyhow::Error::new(error).context("reading what the lake holds"));
             }
             drop(sender);

@@ -89,7 +89,7 @@ pub fn run(
         let ports_of_worker = || -> std::io::Result<WorkerPorts> {
             Ok(Ports {
                 blocks,
-                known: LakeKnown::start(lake.clone(), worker, peers)?,
+                known: LakeKnown::start(lake.clone(), &settings.modules, worker, peers)?,
                 stage: LakeStage::start(lake.clone(), plan, part)?,
                 publish: LakePublish::start(lake.clone(), plan, start.clone(), published.clone())?,
                 show: show(announcer.clone()),

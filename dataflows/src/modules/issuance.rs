@@ -21,6 +21,7 @@ use super::{Claim, Examine, ModuleDef, OptionDef, OptionError, OptionKind, Setti
 
 pub(super) const MODULE: ModuleDef = ModuleDef {
     name: "issuance",
+    by_default: true,
     doc: "one alert for each issuance for a watched name, precertificate and final certificate taken together",
     options: &[
         OptionDef {

@@ -28,6 +28,7 @@ use search::{Search, Sighting};
 
 pub(super) const MODULE: ModuleDef = ModuleDef {
     name: "lookalike",
+    by_default: true,
     doc: "names that look like those of a brand",
     options: &[
         OptionDef {

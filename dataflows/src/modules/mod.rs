@@ -3,26 +3,34 @@
 //! A module is a pure function of its subject: no clock, no file, no state, so the same subject always yields the
 //! same findings in the same order, on any worker and in any later run. To add one, write a file with a [`ModuleDef`]
 //! and list it in [`MODULES`]. Modules are isolated: one that panics yields a `module-error` finding for that subject
-//! in place of its own findings, and the others go on.
+//! in place of its own findings, and the others go on. A module that has to remember other subjects is in two halves,
+//! see [`memory`].
 
 use std::collections::{BTreeMap, HashSet};
 
 use ct_model::{CertRecord, Finding, Severity};
 use serde_json::{Map, Value};
 
+mod clusters;
+mod event_time;
 pub mod guard;
 mod issuance;
+mod key_reuse;
 mod lookalike;
+mod lowest;
+pub mod memory;
 mod names;
 mod options;
 pub mod phish;
 pub mod policy;
+mod rate_anomaly;
 pub mod rules;
 mod trie;
 mod watchlist;
 
 pub use guard::{guarded, is_guarded};
 pub use lookalike::{Class, Hit, Lookalike};
+pub use memory::{FACTS_MAX, Fact, Memories, Memory, Remember};
 pub use options::{OptionDef, OptionError, OptionKind, Options, Settings, nearest};
 
 /// Every module, in the order in which they examine.
@@ -34,11 +42,16 @@ pub const MODULES: &[ModuleDef] = &[
     phish::MODULE,
     policy::MODULE,
     rules::MODULE,
+    key_reuse::MODULE,
+    rate_anomaly::MODULE,
+    clusters::MODULE,
 ];
 
 /// A module as it is listed: what it is called, what it does, what can be set, how it gets ready.
 pub struct ModuleDef {
     pub name: &'static str,
+    /// Runs where the configuration names no modules.
+    pub by_default: bool,
     pub doc: &'static str,
     pub options: &'static [OptionDef],
     pub prepare: fn(&Settings) -> Result<Box<dyn Examine>, OptionError>,
@@ -52,6 +65,11 @@ pub trait Examine: Send + Sync {
     /// Whether it looks at [`Subject::der`].
     fn wants_der(&self) -> bool {
         false
+    }
+
+    /// Its other half, if it has a memory.
+    fn remember(&self) -> Option<&dyn Remember> {
+        None
     }
 }
 
@@ -132,6 +150,8 @@ pub struct Claim<'a> {
 /// The selected modules, ready to examine.
 pub struct Modules {
     prepared: Vec<(&'static str, Box<dyn Examine>)>,
+    /// Which of them have a memory. A place in this list is the module's number in its facts.
+    remembering: Vec<usize>,
 }
 
 impl Modules {
@@ -161,7 +181,9 @@ impl Modules {
                 prepared.push((module.name, (module.prepare)(&settings)?));
             }
         }
-        Ok(Self { prepared })
+        let remembers = |place: &usize| prepared[*place].1.remember().is_some();
+        let remembering = (0..prepared.len()).filter(remembers).take(usize::from(u8::MAX)).collect();
+        Ok(Self { prepared, remembering })
     }
 
     /// Whether a selected module looks at the bytes of certificates.
@@ -186,7 +208,7 @@ impl Modules {
             if let Err(error) = guarded(|| module.examine(subject, out)) {
                 // Nothing half done is left: a module has no state, and its findings about this subject go.
                 out.truncate(mark);
-                out.push(module_error(name, subject, &error));
+                out.push(module_error(name, subject, "", &error));
             }
         }
         if out.len() - start > 1 {
@@ -195,13 +217,50 @@ impl Modules {
             out.extend(found.into_iter().filter(|finding| ids.insert(finding.id)));
         }
     }
+
+    /// Whether a selected module has a memory.
+    pub fn have_memory(&self) -> bool {
+        !self.remembering.is_empty()
+    }
+
+    /// How many days before the newest `seen` of the lake its certificates must be read back at a start, so that all
+    /// memories are as they were; 0 if there are none. `None`: all certificates.
+    pub fn reach_days(&self) -> Option<u32> {
+        let reaches = self.remembering().map(|(_, module)| module.reach_days());
+        reaches.fold(Some(0), |longest, reach| Some(longest?.max(reach?)))
+    }
+
+    /// Appends what the modules want to remember of a certificate, and to `failed` a finding for each that panicked.
+    pub fn facts(&self, subject: &Subject<'_>, out: &mut Vec<Fact>, failed: &mut Vec<Finding>) {
+        let Some(certificate) = subject.certificate else { return };
+        // What a certificate that is read back from the lake has not got, no other has either.
+        let subject = Subject::certificate(certificate, &[]);
+        for ((name, module), number) in self.remembering().zip(0..) {
+            let mark = out.len();
+            if let Err(error) = guarded(|| module.facts(&subject, out)) {
+                out.truncate(mark);
+                failed.push(module_error(name, &subject, "facts", &error));
+            }
+            out.truncate(mark + FACTS_MAX);
+            out[mark..].iter_mut().for_each(|fact| fact.module = number);
+        }
+    }
+
+    /// The selected modules that have a memory, in the order of their numbers.
+    fn remembering(&self) -> impl Iterator<Item = (&'static str, &dyn Remember)> {
+        let module = |place: &usize| {
+            let (name, module) = &self.prepared[*place];
+            module.remember().map(|module| (*name, module))
+        };
+        self.remembering.iter().filter_map(module)
+    }
 }
 
-fn module_error(module: &str, subject: &Subject<'_>, error: &str) -> Finding {
+fn module_error(module: &str, subject: &Subject<'_>, half: &str, error: &str) -> Finding {
     // Where no certificate tells two failures apart, the first name of the message does.
     let name = if subject.certificate.is_none() { subject.all_names().next() } else { None };
     let detail = Map::from_iter([("error".to_owned(), error.into())]);
-    let key = name.unwrap_or_default();
+    let key = name.unwrap_or(half);
     let claim = Claim { check: "module-error", severity: Severity::Medium, key, name, once: false, detail };
     subject.finding(module, claim)
 }
@@ -302,7 +361,8 @@ pub(crate) mod tests {
         }
     }
 
-    const ECHO: ModuleDef = ModuleDef { name: "echo", doc: "", options: &[], prepare: |_| Ok(Box::new(Echo)) };
+    const ECHO: ModuleDef =
+        ModuleDef { name: "echo", by_default: true, doc: "", options: &[], prepare: |_| Ok(Box::new(Echo)) };
     const WITH_ECHO: &[ModuleDef] = &[ECHO, watchlist::MODULE];
 
     #[track_caller]
@@ -330,7 +390,8 @@ pub(crate) mod tests {
 
     #[test]
     fn unknown_modules_are_mistakes() {
-        let known = "known: names, watchlist, issuance, lookalike, phish, policy, rules";
+        let known =
+            "known: names, watchlist, issuance, lookalike, phish, policy, rules, key-reuse, rate-anomaly, clusters";
         let want = &format!("modules: unknown module \"watchlst\"; did you mean \"watchlist\"? {known}");
         check_error(&["watchlst"], &json!({}), want);
         check_error(&[], &json!({"watchlst": {}}), want);

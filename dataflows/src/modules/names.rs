@@ -13,6 +13,7 @@ use super::{Claim, Examine, ModuleDef, OptionDef, OptionKind, Settings, Subject}
 
 pub(super) const MODULE: ModuleDef = ModuleDef {
     name: "names",
+    by_default: true,
     doc: "names that are odd, wildcards, or new",
     options: &[
         OptionDef {

@@ -25,6 +25,7 @@ use weights::Weights;
 
 pub(super) const MODULE: ModuleDef = ModuleDef {
     name: "phish",
+    by_default: true,
     doc: "names that read like those of phishing sites",
     options: &[
         OptionDef {

@@ -39,6 +39,7 @@ use super::{Claim, Examine, ModuleDef, OptionDef, OptionError, OptionKind, Optio
 
 pub(super) const MODULE: ModuleDef = ModuleDef {
     name: "policy",
+    by_default: true,
     doc: "certificates that break the rules for certificates",
     options: &[
         OptionDef {

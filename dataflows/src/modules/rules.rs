@@ -37,6 +37,7 @@ pub use test_case::TestFailure;
 
 pub(super) const MODULE: ModuleDef = ModuleDef {
     name: "rules",
+    by_default: true,
     doc: "detections of your own, from rule files",
     options: &[
         OptionDef {

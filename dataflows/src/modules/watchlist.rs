@@ -22,6 +22,7 @@ use super::{Claim, Examine, ModuleDef, OptionDef, OptionError, OptionKind, Setti
 
 pub(super) const MODULE: ModuleDef = ModuleDef {
     name: "watchlist",
+    by_default: true,
     doc: "certificates for names on a list of your own",
     options: &[
         OptionDef {

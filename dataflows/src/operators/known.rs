@@ -1,32 +1,42 @@
-//! Feeds what the lake knows already into the sets that need it, before any input.
+//! Feeds what the lake knows already into the sets and memories that need it, before any input.
+//!
+//! Of certificates that modules remember it makes facts, as `examine` does of new ones.
 //!
 //! Frontier: holds epoch 0 until the worker's share is read; nothing of a later epoch is settled before.
 
+use std::sync::Arc;
+
+use ct_model::{EntryPlace, Key};
 use timely::dataflow::operators::generic::OutputBuilder;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 use timely::dataflow::{Scope, StreamVec};
 
-use ct_model::{EntryPlace, Key};
-
 use crate::epoch::Epoch;
+use crate::modules::{Fact, Modules, Subject};
 use crate::ports::{KnownRows, Poll};
 use crate::records::Known;
 
-/// Known keys, known entries, and known findings, for the three sets.
+/// Known keys, known entries, and known findings, for the three sets, and facts for the memories.
 pub struct KnownStreams<'s> {
     pub keys: StreamVec<'s, Epoch, Key>,
     pub entries: StreamVec<'s, Epoch, (EntryPlace, u32)>,
     pub findings: StreamVec<'s, Epoch, Key>,
+    pub facts: StreamVec<'s, Epoch, Fact>,
 }
 
-pub fn known<'s, K: KnownRows + 'static>(scope: Scope<'s, Epoch>, mut rows: K) -> KnownStreams<'s> {
+pub fn known<'s, K: KnownRows + 'static>(
+    scope: Scope<'s, Epoch>,
+    mut rows: K,
+    modules: Arc<Modules>,
+) -> KnownStreams<'s> {
     let mut builder = OperatorBuilder::new("known".to_owned(), scope);
     let info = builder.operator_info();
     let (keys_out, keys) = builder.new_output::<Vec<Key>>();
     let (entries_out, entries) = builder.new_output::<Vec<(EntryPlace, u32)>>();
     let (findings_out, findings) = builder.new_output::<Vec<Key>>();
-    let (mut keys_out, mut entries_out, mut findings_out) =
-        (OutputBuilder::from(keys_out), OutputBuilder::from(entries_out), OutputBuilder::from(findings_out));
+    let (facts_out, facts) = builder.new_output::<Vec<Fact>>();
+    let (mut keys_out, mut entries_out) = (OutputBuilder::from(keys_out), OutputBuilder::from(entries_out));
+    let (mut findings_out, mut facts_out) = (OutputBuilder::from(findings_out), OutputBuilder::from(facts_out));
     rows.wake_by(scope.worker().sync_activator_for(info.address.to_vec()));
     let activator = scope.activator_for(info.address);
     builder.build(move |capabilities| {
@@ -35,16 +45,24 @@ pub fn known<'s, K: KnownRows + 'static>(scope: Scope<'s, Epoch>, mut rows: K) -
             let Some(capabilities) = held.as_ref() else { return };
             match rows.poll() {
                 Poll::Ready(batch) => {
-                    let (mut keys, mut entries, mut findings) =
-                        (keys_out.activate(), entries_out.activate(), findings_out.activate());
+                    let (mut keys, mut entries) = (keys_out.activate(), entries_out.activate());
+                    let (mut findings, mut facts) = (findings_out.activate(), facts_out.activate());
                     let mut keys = keys.session(&capabilities[0]);
                     let mut entries = entries.session(&capabilities[1]);
                     let mut findings = findings.session(&capabilities[2]);
+                    let mut facts = facts.session(&capabilities[3]);
+                    let (mut stated, mut told) = (Vec::new(), Vec::new());
                     for row in batch {
                         match row {
                             Known::Key(key) => keys.give(key),
                             Known::Entry { place, tag } => entries.give((place, tag)),
                             Known::Finding(key) => findings.give(key),
+                            Known::Certificate(record) => {
+                                modules.facts(&Subject::certificate(&record, &[]), &mut stated, &mut told);
+                                facts.give_iterator(stated.drain(..));
+                                // Failures were reported when the certificate was new.
+                                told.clear();
+                            }
                         }
                     }
                     activator.activate();
@@ -54,5 +72,5 @@ pub fn known<'s, K: KnownRows + 'static>(scope: Scope<'s, Epoch>, mut rows: K) -
             }
         }
     });
-    KnownStreams { keys, entries, findings }
+    KnownStreams { keys, entries, findings, facts }
 }

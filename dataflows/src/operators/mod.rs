@@ -10,6 +10,7 @@ pub mod once;
 pub mod peek;
 pub mod publish;
 pub mod read;
+pub mod remember;
 pub mod settle;
 pub mod stage;
 pub mod tally;

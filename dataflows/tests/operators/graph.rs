@@ -9,19 +9,27 @@ use ct_dataflows::operators::cut::{CutRule, CutStart};
 use ct_dataflows::records::{Block, Cut, Known};
 use ct_dataflows::{Epoch, Meter, Position};
 use ct_model::id::log_digest;
-use ct_model::{Counts, EntryPlace, Key, Rows};
+use ct_model::{CertRecord, Counts, EntryPlace, Key, Rows};
 use serde_json::json;
 
 use crate::feed::{Segment, blocks, segments};
 use crate::oracle::{self, check_same_rows};
+use crate::random::Random;
 use crate::run::{Links, WORKERS};
 use crate::world::{Lake, MemoryBlocks, MemoryKnown, MemoryPublish, MemoryStage, Part, SharedLake};
 
-/// Every host name and every wildcard once, and odd names with each certificate.
+/// Every host name and every wildcard once, odd names with each certificate, and modules with a memory.
 fn modules() -> Arc<Modules> {
-    let options = json!({ "track_wildcards": true, "first_seen": "host" });
-    let options = BTreeMap::from([("names".to_owned(), options.as_object().expect("an object").clone())]);
-    Arc::new(Modules::prepare(&["names".to_owned()], &options).expect("the options are good"))
+    let options = json!({
+        "names": { "track_wildcards": true, "first_seen": "host" },
+        "rate-anomaly": {
+            "by": ["domain"], "window_minutes": 1, "history": 4, "learn_windows": 1, "z": 1, "minimum_domain": 3
+        },
+        "clusters": { "k": 2, "shapes": ["digits"] },
+    });
+    let options: BTreeMap<_, _> = serde_json::from_value(options).expect("tables of options");
+    let selected: Vec<String> = options.keys().cloned().collect();
+    Arc::new(Modules::prepare(&selected, &options).expect("the options are good"))
 }
 
 struct Job<'a> {
@@ -68,7 +76,7 @@ impl<'a> Job<'a> {
         let lake = SharedLake::default();
         let ports = (0..self.workers).map(|worker| {
             let seed = worker as u64;
-            let known: Vec<Known> = self.known.iter().skip(worker).step_by(self.workers).copied().collect();
+            let known: Vec<Known> = self.known.iter().skip(worker).step_by(self.workers).cloned().collect();
             Some(Ports {
                 blocks: MemoryBlocks::new(self.blocks_of(worker), seed),
                 known: MemoryKnown::new(&known, seed),
@@ -139,7 +147,35 @@ fn known(rows: &Rows) -> Vec<Known> {
     let rejected =
         rows.rejected.iter().map(|row| Known::Key(Key::rejected(&row.feed, &row.segment, row.offset, &row.raw)));
     let coverage = rows.coverage.iter().map(|row| Known::Key(Key::coverage(row)));
-    certificates.chain(entries).chain(findings).chain(rejected).chain(coverage).collect()
+    let remembered = rows.certificates.iter().map(|row| Known::Certificate(Box::new(recalled(row))));
+    let mut known: Vec<Known> =
+        certificates.chain(entries).chain(findings).chain(rejected).chain(coverage).chain(remembered).collect();
+    Random::new(rows.certificates.len() as u64).shuffle(&mut known);
+    known
+}
+
+/// The columns of a certificate that are read back for modules with a memory.
+fn recalled(row: &CertRecord) -> CertRecord {
+    CertRecord {
+        sha1: None,
+        serial: None,
+        subject_dn: None,
+        subject_cn: None,
+        ips: Vec::new(),
+        key_algorithm: None,
+        key_bits: None,
+        signature_algorithm: None,
+        is_ca: None,
+        sct_count: None,
+        scts: Vec::new(),
+        parse_error: None,
+        der_bytes: None,
+        log: None,
+        log_index: None,
+        feed: "".into(),
+        der: None,
+        ..row.clone()
+    }
 }
 
 #[test]
@@ -156,6 +192,7 @@ fn agrees_with_a_loop_for_any_workers_and_any_chunks() {
                 .all(|n| *n > 5)
         );
         assert!(want.rows.findings.len() > 20 && want.counts.add_up());
+        assert!(["names", "rate-anomaly", "clusters"].iter().all(|name| c.findings_by_module[*name] > 1), "{c:?}");
         assert!(want.rows.rejected.len() < c.rejected as usize, "the same segment twice rejects the same lines");
         for (workers, links) in
             WORKERS.into_iter().flat_map(|workers| [(workers, Links::Typed), (workers, Links::Bytes)])

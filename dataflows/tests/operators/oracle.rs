@@ -3,12 +3,12 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use ct_dataflows::modules::{Modules, Subject};
+use ct_dataflows::modules::{Memories, Modules, Subject};
 use ct_dataflows::operators::decode::{self, Der};
 use ct_model::message::{Message, Reader, Sighting, Unusable};
 use ct_model::name::{self, NameSource, Names};
 use ct_model::x509::Decoder;
-use ct_model::{CertId, Counts, Coverage, EntryRecord, IdKind, Rejected, Rows};
+use ct_model::{CertId, Counts, Coverage, EntryRecord, Finding, IdKind, Rejected, Rows};
 
 use crate::feed::{HEAD_BYTES, Segment};
 
@@ -40,6 +40,7 @@ pub(crate) fn check_same_rows(got: &Rows, want: &Rows, place: &str) {
 
 pub(crate) struct Oracle<'a> {
     modules: &'a Modules,
+    memories: Memories,
     feed: Arc<str>,
     certificates: HashSet<CertId>,
     /// Certificates by log and index.
@@ -54,9 +55,10 @@ pub(crate) struct Oracle<'a> {
 }
 
 /// Reads whole segments, and of the next so many lines.
-pub(crate) fn read<'a>(segments: &[Segment], whole: u32, lines: u64, modules: &'a Modules) -> Oracle<'a> {
+pub(crate) fn read<'a>(segments: &[Segment], whole: u32, lines: u64, modules: &'a Arc<Modules>) -> Oracle<'a> {
     let mut oracle = Oracle {
         modules,
+        memories: Memories::new(modules.clone()),
         feed: FEED.into(),
         certificates: HashSet::new(),
         placed: HashMap::new(),
@@ -178,6 +180,7 @@ impl Oracle<'_> {
             let subject = decode::subject(&mut self.decoder, sighting, &self.feed, der);
             let seen = Subject::certificate(&subject.record, &subject.odd_names);
             self.examine(&Subject { der: subject.der.as_deref(), ..seen });
+            self.remember(&seen);
             self.rows.certificates.push(subject.record);
         }
     }
@@ -185,6 +188,17 @@ impl Oracle<'_> {
     fn examine(&mut self, subject: &Subject<'_>) {
         let mut found = Vec::new();
         self.modules.examine(subject, &mut found);
+        self.keep(found);
+    }
+
+    fn remember(&mut self, subject: &Subject<'_>) {
+        let (mut facts, mut found) = (Vec::new(), Vec::new());
+        self.modules.facts(subject, &mut facts, &mut found);
+        facts.into_iter().for_each(|fact| self.memories.learn(fact, &mut found));
+        self.keep(found);
+    }
+
+    fn keep(&mut self, found: Vec<Finding>) {
         for finding in found {
             if !finding.once || self.findings_once.insert(finding.id) {
                 self.counts.findings += 1;

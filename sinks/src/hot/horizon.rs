@@ -13,10 +13,21 @@ use std::collections::BTreeMap;
 
 use ct_model::{Table, Timestamp};
 
+use crate::error::SinkError;
+use crate::lake::Lake;
 use crate::manifest::Manifest;
 
 /// About 500 messages: each has at most one certificate and one entry.
 const ROWS_MIN: u64 = 1_000;
+
+/// The horizon of a lake; `None` while nothing has a `seen`.
+pub fn horizon(lake: &Lake) -> Result<Option<Timestamp>, SinkError> {
+    let mut calendar = Calendar::default();
+    for manifest in lake.manifests()? {
+        calendar.add(&manifest?);
+    }
+    Ok(calendar.horizon_ms().map(|ms| Timestamp(ms.saturating_mul(1_000))))
+}
 
 /// What manifests say of `seen`, by UTC day.
 #[derive(Default)]

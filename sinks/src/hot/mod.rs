@@ -32,6 +32,7 @@ use crate::manifest::{FileEntry, Manifest};
 
 pub use announcer::{Announced, Announcer};
 pub use applier::{Applier, ApplierOptions, HotReport, rebuild};
+pub use horizon::horizon;
 pub use row::{HotRow, json_of};
 pub use stats::{Counters, Stats};
 

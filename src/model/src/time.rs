@@ -58,6 +58,11 @@ impl Timestamp {
         self.0.div_euclid(MICROS_PER_SECOND)
     }
 
+    /// The same time of day, `days` earlier.
+    pub const fn minus_days(self, days: u32) -> Self {
+        Self(self.0.saturating_sub(days as i64 * SECONDS_PER_DAY * MICROS_PER_SECOND))
+    }
+
     /// The UTC day this moment lies in.
     pub const fn day(self) -> Day {
         Day(self.seconds().div_euclid(SECONDS_PER_DAY))
