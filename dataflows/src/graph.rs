@@ -26,7 +26,7 @@ use crate::operators::decode::Der;
 use crate::operators::read::Brake;
 use crate::operators::stage::CutsWaiting;
 use crate::operators::{cut, decode, dedup, entries, examine, known, once, peek, publish, read, settle, stage, tally};
-use crate::ports::{Blocks, KnownRows, Publish, Show, Stage};
+use crate::ports::{Blocks, Clock, KnownRows, Publish, Show, Stage};
 
 /// What shapes a job's results.
 #[derive(Clone)]
@@ -49,6 +49,7 @@ pub struct Ports<B, K, S, P> {
     pub stage: S,
     pub publish: P,
     pub show: Show,
+    pub clock: Clock,
 }
 
 /// Builds the graph on one worker. The probe passes an epoch when it is published.
@@ -87,7 +88,7 @@ where
         false => Der::Drop,
     };
     let decoded = decode::decode(settled, use_of_der);
-    let (rows, candidates) = examine::examine(decoded, modules);
+    let (rows, candidates) = examine::examine(decoded, modules, ports.clock, meter.clone());
     let late = once::once(candidates, known.findings, meter.clone());
     let (rows, weights) = tally::tally(rows.concat(late), ports.show);
     let cuts = cut::cut(weights.probe_with(&settled_probe), rule, start).broadcast();

@@ -1,9 +1,9 @@
 //! The ends of the graph: where blocks and known rows come from, and where rows go.
 
 use std::ops::ControlFlow;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
@@ -67,13 +67,43 @@ impl Blocks for SegmentBlocks {
     }
 }
 
+/// How far the workers of this process have read a journal.
+#[derive(Default)]
+pub struct ReadTo {
+    /// When the newest block was written, unix ms; 0 before the first.
+    at_ms: AtomicU64,
+    /// A segment, and bytes from its start.
+    position: Mutex<(u32, u64)>,
+}
+
+impl ReadTo {
+    fn reach(&self, block: &JournalBlock) {
+        if let Some(at_ms) = block.at_ms {
+            self.at_ms.store(at_ms, Ordering::Relaxed);
+        }
+        let here = match block.last {
+            true => (block.segment.saturating_add(1), 0),
+            false => (block.segment, block.offset + block.text.len() as u64),
+        };
+        let mut position = self.position.lock().unwrap_or_else(PoisonError::into_inner);
+        *position = here.max(*position);
+    }
+
+    pub fn at_ms(&self) -> u64 {
+        self.at_ms.load(Ordering::Relaxed)
+    }
+
+    pub fn position(&self) -> (u32, u64) {
+        *self.position.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 /// Blocks from the threads that follow a journal.
 pub struct JournalBlocks {
     pub news: JournalInlet,
     /// In front of a segment's number in its name.
     pub name: Arc<str>,
-    /// When the newest block was written, unix ms.
-    pub at_ms: Arc<AtomicU64>,
+    pub read_to: Arc<ReadTo>,
     /// The job is to end.
     pub draining: Arc<AtomicBool>,
 }
@@ -96,9 +126,7 @@ impl Blocks for JournalBlocks {
                 Poll::Ready(Input::Reached(Position { segment, chunk: batch }))
             }
             Ok(Some(Ok(News::Block(block)))) => {
-                if let Some(at_ms) = block.at_ms {
-                    self.at_ms.store(at_ms, Ordering::Relaxed);
-                }
+                self.read_to.reach(&block);
                 Poll::Ready(Input::Block(journal_block(block, &self.name)))
             }
             Ok(Some(Err(error))) => fatal(&anyhow::Error::new(error).context("reading the journal")),

@@ -14,12 +14,16 @@ use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 use timely::progress::operate::FrontierInterest;
 
 use crate::epoch::Epoch;
+use crate::meter::Meter;
 use crate::modules::{Modules, Subject};
+use crate::ports::Clock;
 use crate::records::{Candidate, Decoded, EpochRows};
 
 pub fn examine<'s>(
     decoded: StreamVec<'s, Epoch, Decoded>,
     modules: Arc<Modules>,
+    clock: Clock,
+    meter: Arc<Meter>,
 ) -> (StreamVec<'s, Epoch, EpochRows>, StreamVec<'s, Epoch, Candidate>) {
     let mut builder = OperatorBuilder::new("examine".to_owned(), decoded.scope());
     let mut input = builder.new_input(decoded, Pipeline);
@@ -28,12 +32,18 @@ pub fn examine<'s>(
     let (candidates_out, candidates) = builder.new_output::<Vec<Candidate>>();
     let (mut rows_out, mut candidates_out) = (OutputBuilder::from(rows_out), OutputBuilder::from(candidates_out));
     builder.build(move |_capabilities| {
+        let mut spent: Vec<(&'static str, u64)> = Vec::new();
         move |_frontiers| {
             let (mut rows, mut candidates) = (rows_out.activate(), candidates_out.activate());
             input.for_each_stamp(|capability, data| {
                 let (mut rows, mut candidates) = (rows.session(&capability), candidates.session(&capability));
                 for decoded in data.flat_map(|list| list.drain(..)) {
-                    let (epoch, once) = examine_epoch(decoded, &modules);
+                    let mut since = clock();
+                    let (epoch, once) = examine_epoch(decoded, &modules, |module| {
+                        let now = clock();
+                        spent.push((module, now.saturating_sub(std::mem::replace(&mut since, now))));
+                    });
+                    meter.examined(spent.drain(..));
                     rows.give(epoch);
                     candidates
                         .give_iterator((0_u32..).zip(once).map(|(ordinal, finding)| Candidate { finding, ordinal }));
@@ -45,26 +55,23 @@ pub fn examine<'s>(
 }
 
 /// The rows of an epoch, and the findings that count only if nothing before has them. Everything is examined in the
-/// order of the input: what shows a name first is what its finding tells of.
-pub fn examine_epoch(decoded: Decoded, modules: &Modules) -> (EpochRows, Vec<Finding>) {
+/// order of the input: what shows a name first is what its finding tells of. `done` hears of each module that is through.
+pub fn examine_epoch(decoded: Decoded, modules: &Modules, done: impl FnMut(&'static str)) -> (EpochRows, Vec<Finding>) {
     let Decoded { certificates, entries, rejected, gaps, coverage, names, tail } = decoded;
-    let mut findings = Vec::new();
-    let mut records = Vec::with_capacity(certificates.len());
-    let mut names = names.into_iter().peekable();
-    for subject in certificates {
-        while let Some(before) = names.next_if(|names| names.after <= records.len()) {
-            modules.examine(&names_only(&before.names), &mut findings);
+    let mut subjects = Vec::with_capacity(certificates.len() + names.len());
+    let mut named = names.iter().peekable();
+    for (at, subject) in certificates.iter().enumerate() {
+        while let Some(before) = named.next_if(|names| names.after <= at) {
+            subjects.push(names_only(&before.names));
         }
         let der = subject.record.der.as_deref().or(subject.der.as_deref());
-        let seen = Subject { der, ..Subject::certificate(&subject.record, &subject.odd_names) };
-        modules.examine(&seen, &mut findings);
-        records.push(subject.record);
+        subjects.push(Subject { der, ..Subject::certificate(&subject.record, &subject.odd_names) });
     }
-    for last in names {
-        modules.examine(&names_only(&last.names), &mut findings);
-    }
+    subjects.extend(named.map(|last| names_only(&last.names)));
+    let findings = modules.examine_all(&subjects, done);
     let (once, findings) = findings.into_iter().partition(|finding| finding.once);
-    let rows = Rows { certificates: records, entries, findings, rejected, gaps, coverage };
+    let certificates = certificates.into_iter().map(|subject| subject.record).collect();
+    let rows = Rows { certificates, entries, findings, rejected, gaps, coverage };
     (EpochRows { rows, tail: Some(tail) }, once)
 }
 

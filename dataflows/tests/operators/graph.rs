@@ -75,6 +75,7 @@ impl<'a> Job<'a> {
                 stage: MemoryStage::new(worker, lake.clone()),
                 publish: MemoryPublish::new(lake.clone()),
                 show: Box::new(|_| {}),
+                clock: || 0,
             })
         });
         let ports = Mutex::new(ports.collect::<Vec<_>>());
