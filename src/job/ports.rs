@@ -10,7 +10,7 @@ use std::time::Duration;
 use ct_dataflows::Position;
 use ct_dataflows::ports::{Blocks, Input, KnownRows, Poll, Publish, Stage};
 use ct_dataflows::records::{Block, Cut, Known, Overlong};
-use ct_model::{Counts, Gap, Rows, Timestamp};
+use ct_model::{Age, Counts, Gap, Horizon, Rows, Timestamp};
 use ct_sinks::lake::{self, EncodeOptions, EncodedFile, Lake, encode};
 use ct_sinks::{FileEntry, Manifest, ResumePoint, SinkError, manifest};
 use ct_source::{ChunkReceiver, JournalBlock, JournalInlet, News, Step, logs};
@@ -104,6 +104,7 @@ pub struct JournalBlocks {
     /// In front of a segment's number in its name.
     pub name: Arc<str>,
     pub read_to: Arc<ReadTo>,
+    pub horizon: Option<Horizon>,
     /// The job is to end.
     pub draining: Arc<AtomicBool>,
 }
@@ -127,7 +128,7 @@ impl Blocks for JournalBlocks {
             }
             Ok(Some(Ok(News::Block(block)))) => {
                 self.read_to.reach(&block);
-                Poll::Ready(Input::Block(journal_block(block, &self.name)))
+                Poll::Ready(Input::Block(journal_block(block, &self.name, self.horizon)))
             }
             Ok(Some(Err(error))) => fatal(&anyhow::Error::new(error).context("reading the journal")),
             Err(error) => fatal(&anyhow::Error::new(error)),
@@ -135,7 +136,7 @@ impl Blocks for JournalBlocks {
     }
 }
 
-fn journal_block(block: JournalBlock, name: &str) -> Block {
+fn journal_block(block: JournalBlock, name: &str, horizon: Option<Horizon>) -> Block {
     let gaps = block.gaps.into_iter().map(|gap| Gap {
         feed: gap.feed.into(),
         from: gap.from_ms.map(from_unix_ms),
@@ -148,6 +149,8 @@ fn journal_block(block: JournalBlock, name: &str) -> Block {
         position: Position { segment: block.segment, chunk: block.batch },
         feed: block.feed,
         at: block.at_ms.map(from_unix_ms),
+        age: block.age,
+        generation: horizon.map_or(0, |horizon| horizon.generation(block.age)),
         segment_name: format!("{name}{:010}.jsonl", block.segment).into(),
         offset: block.offset,
         lines_before: block.lines_before,
@@ -188,21 +191,21 @@ impl Blocks for AnyBlocks {
 
 /// What the lake knows, read by a thread.
 pub struct LakeKnown {
-    rows: Receiver<Vec<Known>>,
+    rows: Receiver<(u32, Vec<Known>)>,
     wakers: SyncSender<SyncActivator>,
 }
 
 impl LakeKnown {
-    /// Part `part` of `parts`.
-    pub fn start(lake: Lake, part: usize, parts: usize) -> std::io::Result<Self> {
+    /// Part `part` of `parts`, with a horizon and the age now only what lies within.
+    pub fn start(lake: Lake, part: usize, parts: usize, within: Option<(Horizon, Age)>) -> std::io::Result<Self> {
         const BATCHES_INFLIGHT: usize = 4;
         let (sender, rows) = sync_channel(BATCHES_INFLIGHT);
         let (wakers, woken) = sync_channel::<SyncActivator>(1);
         thread::Builder::new().name("known".to_owned()).spawn(move || {
             // Without a waker the dataflow was never built.
             let Ok(waker) = woken.recv() else { return };
-            let read = lake.known(part, parts, &mut |batch| {
-                let sent = sender.send(batch.into_iter().map(known).collect());
+            let read = lake.known(part, parts, within, &mut |generation, batch| {
+                let sent = sender.send((generation, batch.into_iter().map(known).collect()));
                 match sent.is_ok() && waker.activate().is_ok() {
                     true => ControlFlow::Continue(()),
                     // The worker is gone.
@@ -233,7 +236,7 @@ impl KnownRows for LakeKnown {
         let _ = self.wakers.send(waker);
     }
 
-    fn poll(&mut self) -> Poll<Vec<Known>> {
+    fn poll(&mut self) -> Poll<(u32, Vec<Known>)> {
         match self.rows.try_recv() {
             Ok(batch) => Poll::Ready(batch),
             Err(TryRecvError::Empty) => Poll::Pending,
@@ -306,7 +309,8 @@ impl LakePublish {
         published: impl Fn(Published) + Send + 'static,
     ) -> std::io::Result<Self> {
         let patient = plan.source.is_live();
-        let mut chain = Chain { job: plan.job.clone(), input: plan.input.clone(), held: start, lake };
+        let (job, input, horizon) = (plan.job.clone(), plan.input.clone(), plan.horizon);
+        let mut chain = Chain { job, input, horizon, held: start, lake };
         let courier = Courier::start("publish", move |(cut, files): (Cut, Vec<FileEntry>)| {
             let (sequence, segment) = (cut.sequence, cut.next.segment);
             let manifest = chain.manifest(cut, files);
@@ -341,6 +345,7 @@ impl Publish<FileEntry> for LakePublish {
 struct Chain {
     job: String,
     input: String,
+    horizon: Option<Horizon>,
     /// What the chain holds so far.
     held: Start,
     lake: Lake,
@@ -353,6 +358,8 @@ impl Chain {
         let held = &mut self.held;
         held.totals += &cut.counts;
         held.newest_seen = held.newest_seen.max(cut.newest_seen);
+        // What reads no journal knows of no age.
+        held.age = if cut.age.is_unknown() { held.age } else { cut.age };
         held.unreadable.extend(cut.broken);
         Manifest {
             format: manifest::FORMAT,
@@ -371,6 +378,8 @@ impl Chain {
             counts: cut.counts,
             totals: held.totals.clone(),
             newest_seen: held.newest_seen,
+            age: held.age,
+            horizon: self.horizon,
             files,
         }
     }

@@ -91,7 +91,7 @@ pub fn run(
         let ports_of_worker = || -> std::io::Result<WorkerPorts> {
             Ok(Ports {
                 blocks,
-                known: LakeKnown::start(lake.clone(), worker, peers)?,
+                known: LakeKnown::start(lake.clone(), worker, peers, plan.horizon.map(|horizon| (horizon, start.age)))?,
                 stage: LakeStage::start(lake.clone(), plan, part)?,
                 publish: LakePublish::start(lake.clone(), plan, start.clone(), published.clone())?,
                 show: show(announcer.clone()),
@@ -156,9 +156,15 @@ fn blocks(
         }
         Source::Journal { dir, id, .. } => {
             let name: Arc<str> = format!("journal/{}/", &id[..8.min(id.len())]).into();
-            let inlets = ct_source::follow(dir, placement, from)?;
+            let inlets = ct_source::follow(dir, placement, from, start.age)?;
             let read_to = || shared.read_to.clone();
-            let blocks = |news| JournalBlocks { news, name: name.clone(), read_to: read_to(), draining: draining() };
+            let blocks = |news| JournalBlocks {
+                news,
+                name: name.clone(),
+                read_to: read_to(),
+                horizon: plan.horizon,
+                draining: draining(),
+            };
             inlets.into_iter().map(blocks).map(AnyBlocks::Journal).collect()
         }
     })

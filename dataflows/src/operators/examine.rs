@@ -38,6 +38,7 @@ pub fn examine<'s>(
             input.for_each_stamp(|capability, data| {
                 let (mut rows, mut candidates) = (rows.session(&capability), candidates.session(&capability));
                 for decoded in data.flat_map(|list| list.drain(..)) {
+                    let generation = decoded.tail.generation;
                     let mut since = clock();
                     let (epoch, once) = examine_epoch(decoded, &modules, |module| {
                         let now = clock();
@@ -45,8 +46,8 @@ pub fn examine<'s>(
                     });
                     meter.examined(spent.drain(..));
                     rows.give(epoch);
-                    candidates
-                        .give_iterator((0_u32..).zip(once).map(|(ordinal, finding)| Candidate { finding, ordinal }));
+                    let once = (0_u32..).zip(once);
+                    candidates.give_iterator(once.map(|(ordinal, finding)| Candidate { finding, ordinal, generation }));
                 }
             });
         }

@@ -12,19 +12,19 @@ use crate::epoch::Epoch;
 use crate::ports::{KnownRows, Poll};
 use crate::records::Known;
 
-/// Known keys, known entries, and known findings, for the three sets.
+/// Known keys, known entries, and known findings, for the three sets, each behind its generation.
 pub struct KnownStreams<'s> {
-    pub keys: StreamVec<'s, Epoch, Key>,
-    pub entries: StreamVec<'s, Epoch, (EntryPlace, u32)>,
-    pub findings: StreamVec<'s, Epoch, Key>,
+    pub keys: StreamVec<'s, Epoch, (u32, Key)>,
+    pub entries: StreamVec<'s, Epoch, (u32, EntryPlace, u32)>,
+    pub findings: StreamVec<'s, Epoch, (u32, Key)>,
 }
 
 pub fn known<'s, K: KnownRows + 'static>(scope: Scope<'s, Epoch>, mut rows: K) -> KnownStreams<'s> {
     let mut builder = OperatorBuilder::new("known".to_owned(), scope);
     let info = builder.operator_info();
-    let (keys_out, keys) = builder.new_output::<Vec<Key>>();
-    let (entries_out, entries) = builder.new_output::<Vec<(EntryPlace, u32)>>();
-    let (findings_out, findings) = builder.new_output::<Vec<Key>>();
+    let (keys_out, keys) = builder.new_output::<Vec<(u32, Key)>>();
+    let (entries_out, entries) = builder.new_output::<Vec<(u32, EntryPlace, u32)>>();
+    let (findings_out, findings) = builder.new_output::<Vec<(u32, Key)>>();
     let (mut keys_out, mut entries_out, mut findings_out) =
         (OutputBuilder::from(keys_out), OutputBuilder::from(entries_out), OutputBuilder::from(findings_out));
     rows.wake_by(scope.worker().sync_activator_for(info.address.to_vec()));
@@ -34,7 +34,7 @@ pub fn known<'s, K: KnownRows + 'static>(scope: Scope<'s, Epoch>, mut rows: K) -
         move |_frontiers| {
             let Some(capabilities) = held.as_ref() else { return };
             match rows.poll() {
-                Poll::Ready(batch) => {
+                Poll::Ready((generation, batch)) => {
                     let (mut keys, mut entries, mut findings) =
                         (keys_out.activate(), entries_out.activate(), findings_out.activate());
                     let mut keys = keys.session(&capabilities[0]);
@@ -42,9 +42,9 @@ pub fn known<'s, K: KnownRows + 'static>(scope: Scope<'s, Epoch>, mut rows: K) -
                     let mut findings = findings.session(&capabilities[2]);
                     for row in batch {
                         match row {
-                            Known::Key(key) => keys.give(key),
-                            Known::Entry { place, tag } => entries.give((place, tag)),
-                            Known::Finding(key) => findings.give(key),
+                            Known::Key(key) => keys.give((generation, key)),
+                            Known::Entry { place, tag } => entries.give((generation, place, tag)),
+                            Known::Finding(key) => findings.give((generation, key)),
                         }
                     }
                     activator.activate();
