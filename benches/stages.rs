@@ -127,7 +127,13 @@ fn bench_exchange() {
         let questions: Arc<Vec<KeyQuestion>> = Arc::new(
             (0_u32..)
                 .zip(keys())
-                .map(|(ordinal, key)| KeyQuestion { key, ordinal, from: ordinal % 2, news: News::Certificate })
+                .map(|(ordinal, key)| KeyQuestion {
+                    key,
+                    ordinal,
+                    from: ordinal % 2,
+                    generation: 0,
+                    news: News::Certificate,
+                })
                 .collect(),
         );
         measure(name, KEYS, || questions.clone(), |questions| exchange(communication.clone(), questions));

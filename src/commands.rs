@@ -45,6 +45,7 @@ pub fn verify(args: &VerifyArgs) -> Result<Exit, Failure> {
             json!({
                 "lake": config.lake.url, "faults": faults,
                 "manifests": verified.manifests, "files": verified.files, "rows": verified.rows, "bytes": verified.bytes,
+                "again": verified.again,
             })
         ),
     };
@@ -53,9 +54,13 @@ pub fn verify(args: &VerifyArgs) -> Result<Exit, Failure> {
 }
 
 fn told(verified: &Verified) -> String {
-    let Verified { manifests, files, rows, bytes, .. } = verified;
+    let Verified { manifests, files, rows, bytes, again, .. } = verified;
     let (manifests, files, rows) = (grouped(*manifests), grouped(*files), grouped(*rows));
-    format!("{manifests} manifests, {files} files, {rows} rows, {}", summary::bytes(*bytes))
+    let again = match again {
+        0 => String::new(),
+        again => format!(", {} of them came again beyond the horizon of dedup", grouped(*again)),
+    };
+    format!("{manifests} manifests, {files} files, {rows} rows{again}, {}", summary::bytes(*bytes))
 }
 
 /// Empties hot state and builds it from the lake.

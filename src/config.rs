@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use ct_dataflows::modules::{MODULES, OptionDef, OptionKind, file_option};
+use ct_model::Horizon;
 use ct_sinks::hot::{self, HotOptions};
 use ct_source::logs;
 use serde::{Deserialize, Serialize};
@@ -22,6 +23,7 @@ pub type ModuleOptions = BTreeMap<String, Map<String, Value>>;
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
     pub lake: LakeConfig,
+    pub dedup: DedupConfig,
     pub hot: HotConfig,
     pub cluster: ClusterConfig,
     pub log: LogConfig,
@@ -157,6 +159,25 @@ pub struct LakeConfig {
     pub buffer_mb: u64,
     /// How old a live message may grow before it is published.
     pub publish_interval_s: u64,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct DedupConfig {
+    /// For how many days a live job remembers what it took; 0 is for ever.
+    pub horizon_days: u64,
+}
+
+impl Default for DedupConfig {
+    fn default() -> Self {
+        Self { horizon_days: 30 }
+    }
+}
+
+impl DedupConfig {
+    pub fn horizon(&self) -> Option<Horizon> {
+        (self.horizon_days > 0).then_some(Horizon(self.horizon_days * 86_400_000))
+    }
 }
 
 #[derive(Clone, Deserialize, Serialize)]
@@ -426,6 +447,7 @@ impl Config {
         between("cluster.connect_s", self.cluster.connect_s, 1, 86_400)?;
         between("cluster.stall_s", self.cluster.stall_s, 2, 86_400)?;
         between("lake.publish_interval_s", self.lake.publish_interval_s, 1, 86_400)?;
+        between("dedup.horizon_days", self.dedup.horizon_days, 0, 36_500)?;
         between("logs.list_refresh_s", self.logs.list_refresh_s, 1, 30 * 86_400)?;
         between("logs.poll_s", self.logs.poll_s, 1, 86_400)?;
         between("logs.partial_tile_s", self.logs.partial_tile_s, 0, 86_400)?;

@@ -1,5 +1,6 @@
 //! How far a job is, on stderr: a bar on a terminal, a line now and then elsewhere.
 
+use std::collections::BTreeMap;
 use std::io::{IsTerminal, Write};
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::thread::{self, JoinHandle};
@@ -12,7 +13,7 @@ use crate::cli::Progress as Mode;
 use crate::summary::{bytes, duration, grouped};
 
 /// How far one process, or a whole cluster, is.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Status {
     /// Bytes of segments as they are stored, read and to be read.
     pub stored: u64,
@@ -26,10 +27,19 @@ pub struct Status {
     pub unannounced: u64,
     /// When the newest input of a live job was written to the journal, unix ms; 0 is unknown.
     pub at_ms: u64,
+    /// How far the journal of a live job is read: a segment, and bytes from its start. (0, 0) is unknown.
+    pub read_to: (u32, u64),
+    /// How long modules and operators were at work, over all workers.
+    pub module_seconds: BTreeMap<String, f64>,
+    pub operator_seconds: BTreeMap<String, f64>,
 }
 
 impl Status {
     pub fn add(self, other: Self) -> Self {
+        let sum = |mut sums: BTreeMap<String, f64>, others: BTreeMap<String, f64>| {
+            others.into_iter().for_each(|(name, seconds)| *sums.entry(name).or_default() += seconds);
+            sums
+        };
         Self {
             stored: self.stored + other.stored,
             stored_total: self.stored_total.max(other.stored_total),
@@ -40,6 +50,9 @@ impl Status {
             announced: self.announced + other.announced,
             unannounced: self.unannounced + other.unannounced,
             at_ms: self.at_ms.max(other.at_ms),
+            read_to: self.read_to.max(other.read_to),
+            module_seconds: sum(self.module_seconds, other.module_seconds),
+            operator_seconds: sum(self.operator_seconds, other.operator_seconds),
         }
     }
 }
@@ -86,7 +99,7 @@ pub fn display(mode: Mode, status: impl Fn() -> Status + Send + 'static) -> std:
                 let now = status();
                 bar.set_length(now.stored_total);
                 bar.set_position(now.stored);
-                bar.set_message(told(now, started.elapsed()));
+                bar.set_message(told(&now, started.elapsed()));
             })
             .map(Some)
         }
@@ -94,14 +107,14 @@ pub fn display(mode: Mode, status: impl Fn() -> Status + Send + 'static) -> std:
             let now = status();
             let (read, total) = (bytes(now.stored), bytes(now.stored_total));
             // Progress that nobody can see is no reason to stop.
-            let _ = writeln!(std::io::stderr(), "{read} of {total}  {}", told(now, started.elapsed()));
+            let _ = writeln!(std::io::stderr(), "{read} of {total}  {}", told(&now, started.elapsed()));
         })
         .map(Some),
     }
 }
 
 /// Rate, certificates and time left.
-fn told(now: Status, elapsed: Duration) -> String {
+fn told(now: &Status, elapsed: Duration) -> String {
     let seconds = elapsed.as_secs_f64().max(1e-9);
     let rate = now.messages as f64 / seconds;
     let left = if now.stored == 0 || now.stored_total <= now.stored {

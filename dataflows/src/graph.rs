@@ -28,7 +28,7 @@ use crate::operators::stage::CutsWaiting;
 use crate::operators::{
     cut, decode, dedup, entries, examine, known, once, peek, publish, read, remember, settle, stage, tally,
 };
-use crate::ports::{Blocks, KnownRows, Publish, Show, Stage};
+use crate::ports::{Blocks, Clock, KnownRows, Publish, Show, Stage};
 
 /// What shapes a job's results.
 #[derive(Clone)]
@@ -51,6 +51,7 @@ pub struct Ports<B, K, S, P> {
     pub stage: S,
     pub publish: P,
     pub show: Show,
+    pub clock: Clock,
 }
 
 /// Builds the graph on one worker. The probe passes an epoch when it is published.
@@ -89,7 +90,7 @@ where
         false => Der::Drop,
     };
     let decoded = decode::decode(settled, use_of_der);
-    let examined = examine::examine(decoded, modules.clone());
+    let examined = examine::examine(decoded, modules.clone(), ports.clock, meter.clone());
     let remembered = remember::remember(examined.facts, known.facts, modules);
     let late = once::once(examined.candidates.concat(remembered), known.findings, meter.clone());
     let (rows, weights) = tally::tally(examined.rows.concat(late), ports.show);

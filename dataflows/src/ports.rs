@@ -38,10 +38,14 @@ pub trait Blocks {
 /// wait.
 pub type Show = Box<dyn FnMut(&Rows) + Send>;
 
+/// Nanoseconds since any moment, never going back. Only told to those who watch a job: no result depends on it.
+pub type Clock = fn() -> u64;
+
 /// A worker's share of what the lake knows, in any order.
 pub trait KnownRows {
     fn wake_by(&mut self, waker: SyncActivator);
-    fn poll(&mut self) -> Poll<Vec<Known>>;
+    /// A generation, and what is known of it.
+    fn poll(&mut self) -> Poll<(u32, Vec<Known>)>;
 }
 
 /// Writes a worker's rows where no reader looks.

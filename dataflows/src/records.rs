@@ -7,7 +7,9 @@ use std::sync::Arc;
 
 use ct_model::message::Sighting;
 use ct_model::name::NameLists;
-use ct_model::{CertRecord, Counts, Coverage, EntryPlace, EntryRecord, Finding, Gap, Key, Rejected, Rows, Timestamp};
+use ct_model::{
+    Age, CertRecord, Counts, Coverage, EntryPlace, EntryRecord, Finding, Gap, Key, Rejected, Rows, Timestamp,
+};
 use serde::{Deserialize, Serialize};
 
 use crate::epoch::Position;
@@ -21,6 +23,10 @@ pub struct Block {
     pub feed: Arc<str>,
     /// When the text arrived, where that is known.
     pub at: Option<Timestamp>,
+    /// How long journals were written up to here.
+    pub age: Age,
+    /// By which dedup remembers and forgets. It never goes back with the position; 0 where nothing is forgotten.
+    pub generation: u32,
     pub segment_name: Arc<str>,
     /// Of `text`, in bytes from the start of the decompressed segment.
     pub offset: u64,
@@ -70,6 +76,8 @@ pub struct KeyQuestion {
     pub key: Key,
     pub ordinal: u32,
     pub from: u32,
+    /// Of the epoch.
+    pub generation: u32,
     /// What the item is if the key is new.
     pub news: News,
 }
@@ -81,6 +89,8 @@ pub struct EntryQuestion {
     pub tag: u32,
     pub ordinal: u32,
     pub from: u32,
+    /// Of the epoch.
+    pub generation: u32,
 }
 
 /// A yes; a no is not sent.
@@ -125,6 +135,9 @@ pub struct Tail {
     pub position: Position,
     /// When the epoch's input arrived, where that is known.
     pub at: Option<Timestamp>,
+    /// As in the block.
+    pub age: Age,
+    pub generation: u32,
     pub lines: u64,
     pub last: bool,
     /// The segment's name, and why it could not be read to its end.
@@ -180,6 +193,8 @@ pub struct Candidate {
     pub finding: Finding,
     /// Position among the candidates of its epoch.
     pub ordinal: u32,
+    /// Of the epoch.
+    pub generation: u32,
 }
 
 /// What a module wants to remember of a new certificate.
@@ -188,6 +203,8 @@ pub struct NewFact {
     pub fact: Fact,
     /// Position among the facts of its epoch.
     pub ordinal: u32,
+    /// Of its epoch.
+    pub generation: u32,
 }
 
 /// Rows of an epoch, and its tail where they are the epoch's own (and not findings that came later).
@@ -234,6 +251,8 @@ pub struct Cut {
     pub complete: bool,
     pub counts: Counts,
     pub newest_seen: Option<i64>,
+    /// How long journals were written up to its last epoch.
+    pub age: Age,
     pub broken: Vec<(String, String)>,
     /// For epochs with rejected rows: how many lines of the segment come before.
     pub lines_before: Vec<(u64, u64)>,

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use ct_model::{Counts, Table};
+use ct_model::{Age, Counts, Horizon, Table};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -38,6 +38,12 @@ pub struct Manifest {
     /// Newest `seen` (microseconds) in the lake up to and including this manifest.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub newest_seen: Option<i64>,
+    /// How long journals were written up to here; what reads no journal carries it on.
+    #[serde(default, skip_serializing_if = "Age::is_unknown")]
+    pub age: Age,
+    /// For how long the job that wrote this remembers what is in the lake, if not for ever.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub horizon: Option<Horizon>,
     /// In publishing order: by table as in [`Table::ALL`], then by path.
     pub files: Vec<FileEntry>,
 }

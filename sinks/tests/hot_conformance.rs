@@ -85,6 +85,8 @@ impl TestLake {
             counts,
             totals,
             newest_seen,
+            age: ct_model::Age::default(),
+            horizon: None,
             files,
         };
         self.lake.commit(&manifest).unwrap();

@@ -53,6 +53,8 @@ fn add(lake: &Lake, parts: Vec<Vec<EncodedFile>>) -> Manifest {
         counts: Counts::default(),
         totals: Counts::default(),
         newest_seen: None,
+        age: ct_model::Age::default(),
+        horizon: None,
         files: parts.collect(),
     };
     lake.commit(&manifest).unwrap();
@@ -365,12 +367,12 @@ fn all_parts_together_know_everything_once() {
     for parts in [1, 3, 20] {
         let mut found = Vec::new();
         for part in 0..parts {
-            let mut read = |batch: Vec<Known>| {
+            let mut read = |_, batch: Vec<Known>| {
                 assert!((1..=4_096).contains(&batch.len()));
                 found.extend(batch.iter().map(|known| format!("{known:?}")));
                 ControlFlow::Continue(())
             };
-            lake.known(part, parts, &mut read).unwrap();
+            lake.known(part, parts, None, &mut read).unwrap();
         }
         assert_eq!(found.len(), expected.len(), "parts={parts}");
         assert_eq!(found.into_iter().collect::<BTreeSet<_>>(), expected, "parts={parts}");
@@ -603,7 +605,7 @@ fn a_flipped_bit_is_not_used_in_silence() {
     let lake = in_folder(folder.path(), &runtime);
     let manifest = add(&lake, vec![encode(support::rows(1, 20), &WITHOUT_DER).unwrap()]);
     edit(&folder.path().join(&manifest.files[0].path), |bytes| bytes[500] ^= 1);
-    let error = lake.known(0, 1, &mut |_| ControlFlow::Continue(())).unwrap_err();
+    let error = lake.known(0, 1, None, &mut |_, _| ControlFlow::Continue(())).unwrap_err();
     assert!(matches!(error, SinkError::Damaged { .. }), "{error}");
 }
 

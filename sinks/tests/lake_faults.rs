@@ -289,6 +289,8 @@ fn manifest(head: &Head, job: &str, files: Vec<FileEntry>) -> Manifest {
         counts: Counts::default(),
         totals: Counts::default(),
         newest_seen: None,
+        age: ct_model::Age::default(),
+        horizon: None,
         files,
     }
 }

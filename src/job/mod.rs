@@ -1,5 +1,6 @@
 //! Jobs, and replay above all: from arguments to a plan, from the plan to a cluster, from its manifests to an account.
 
+mod busy;
 mod cluster;
 mod courier;
 mod plan;
@@ -103,7 +104,7 @@ pub fn batch(
             let shown = statuses.clone();
             let sum = |statuses: &Mutex<Vec<Status>>| {
                 let statuses = statuses.lock().unwrap_or_else(PoisonError::into_inner);
-                statuses.iter().copied().fold(Status::default(), Status::add)
+                statuses.iter().cloned().fold(Status::default(), Status::add)
             };
             let _display = display(args.progress, move || sum(&shown))?;
             let watch = Watch {
@@ -228,8 +229,11 @@ fn status_of(shared: &Shared) -> Status {
         known_keys: reading.known_keys,
         known_bytes: reading.known_bytes,
         announced: shared.announced.rows.load(Ordering::Relaxed),
-        at_ms: shared.at_ms.load(Ordering::Relaxed),
+        at_ms: shared.read_to.at_ms(),
+        read_to: shared.read_to.position(),
         unannounced: shared.announced.dropped.load(Ordering::Relaxed),
+        module_seconds: shared.meter.module_seconds(),
+        operator_seconds: shared.busy.seconds(),
     }
 }
 

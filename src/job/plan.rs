@@ -10,7 +10,7 @@ use anyhow::{Context, Result};
 use ct_dataflows::modules::Modules;
 use ct_dataflows::operators::cut::{CutRule, CutStart};
 use ct_dataflows::{Position, Settings};
-use ct_model::{Counts, id};
+use ct_model::{Age, Counts, Horizon, id};
 use ct_sinks::ResumePoint;
 use ct_sinks::lake::{Head, Lake};
 use ct_source::Segment;
@@ -42,6 +42,8 @@ pub struct Plan {
     pub modules: Vec<String>,
     pub module_options: ModuleOptions,
     pub source: Source,
+    /// How long dedup remembers, if not for ever.
+    pub horizon: Option<Horizon>,
     /// Where rows are shown before they are published.
     pub announce: Option<HotConfig>,
     /// Digest (hex) of what identifies the source.
@@ -103,6 +105,8 @@ pub struct Start {
     pub newest_sha256: Option<String>,
     pub totals: Counts,
     pub newest_seen: Option<i64>,
+    /// How long journals were written up to the newest manifest.
+    pub age: Age,
     pub from: Position,
     /// Lines of that segment before that position.
     pub lines: u64,
@@ -133,6 +137,7 @@ impl Start {
             newest_sha256: head.sha256.clone(),
             totals: manifest.map(|manifest| manifest.totals.clone()).unwrap_or_default(),
             newest_seen: manifest.and_then(|manifest| manifest.newest_seen),
+            age: manifest.map(|manifest| manifest.age).unwrap_or_default(),
             from: Position { segment: resume.segment, chunk: resume.chunk },
             lines: resume.lines,
             unreadable: resume.unreadable,
@@ -154,6 +159,7 @@ impl Plan {
             modules,
             module_options,
             input: source.digest(),
+            horizon: config.dedup.horizon().filter(|_| source.is_live()),
             announce: source.is_live().then(|| config.hot.clone()),
             source,
         })
@@ -186,7 +192,7 @@ impl Plan {
         let text = serde_json::to_vec(&(
             env!("CARGO_PKG_VERSION"),
             (self.processes, self.workers),
-            (&self.lake, self.keep_der, self.buffer_bytes),
+            (&self.lake, self.keep_der, self.buffer_bytes, self.horizon),
             (&self.modules, &self.module_options),
             (&self.input, start.newest, start.from, &start.newest_sha256),
         ))?;

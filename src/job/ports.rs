@@ -1,9 +1,9 @@
 //! The ends of the graph: where blocks and known rows come from, and where rows go.
 
 use std::ops::ControlFlow;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use ct_dataflows::Position;
 use ct_dataflows::modules::Modules;
 use ct_dataflows::ports::{Blocks, Input, KnownRows, Poll, Publish, Stage};
 use ct_dataflows::records::{Block, Cut, Known, Overlong};
-use ct_model::{Counts, Gap, Rows, Timestamp};
+use ct_model::{Age, Counts, Gap, Horizon, Rows, Timestamp};
 use ct_sinks::hot::horizon;
 use ct_sinks::lake::{self, EncodeOptions, EncodedFile, Lake, encode};
 use ct_sinks::{FileEntry, Manifest, ResumePoint, SinkError, manifest};
@@ -69,13 +69,44 @@ impl Blocks for SegmentBlocks {
     }
 }
 
+/// How far the workers of this process have read a journal.
+#[derive(Default)]
+pub struct ReadTo {
+    /// When the newest block was written, unix ms; 0 before the first.
+    at_ms: AtomicU64,
+    /// A segment, and bytes from its start.
+    position: Mutex<(u32, u64)>,
+}
+
+impl ReadTo {
+    fn reach(&self, block: &JournalBlock) {
+        if let Some(at_ms) = block.at_ms {
+            self.at_ms.store(at_ms, Ordering::Relaxed);
+        }
+        let here = match block.last {
+            true => (block.segment.saturating_add(1), 0),
+            false => (block.segment, block.offset + block.text.len() as u64),
+        };
+        let mut position = self.position.lock().unwrap_or_else(PoisonError::into_inner);
+        *position = here.max(*position);
+    }
+
+    pub fn at_ms(&self) -> u64 {
+        self.at_ms.load(Ordering::Relaxed)
+    }
+
+    pub fn position(&self) -> (u32, u64) {
+        *self.position.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 /// Blocks from the threads that follow a journal.
 pub struct JournalBlocks {
     pub news: JournalInlet,
     /// In front of a segment's number in its name.
     pub name: Arc<str>,
-    /// When the newest block was written, unix ms.
-    pub at_ms: Arc<AtomicU64>,
+    pub read_to: Arc<ReadTo>,
+    pub horizon: Option<Horizon>,
     /// The job is to end.
     pub draining: Arc<AtomicBool>,
 }
@@ -98,10 +129,8 @@ impl Blocks for JournalBlocks {
                 Poll::Ready(Input::Reached(Position { segment, chunk: batch }))
             }
             Ok(Some(Ok(News::Block(block)))) => {
-                if let Some(at_ms) = block.at_ms {
-                    self.at_ms.store(at_ms, Ordering::Relaxed);
-                }
-                Poll::Ready(Input::Block(journal_block(block, &self.name)))
+                self.read_to.reach(&block);
+                Poll::Ready(Input::Block(journal_block(block, &self.name, self.horizon)))
             }
             Ok(Some(Err(error))) => fatal(&anyhow::Error::new(error).context("reading the journal")),
             Err(error) => fatal(&anyhow::Error::new(error)),
@@ -109,7 +138,7 @@ impl Blocks for JournalBlocks {
     }
 }
 
-fn journal_block(block: JournalBlock, name: &str) -> Block {
+fn journal_block(block: JournalBlock, name: &str, horizon: Option<Horizon>) -> Block {
     let gaps = block.gaps.into_iter().map(|gap| Gap {
         feed: gap.feed.into(),
         from: gap.from_ms.map(from_unix_ms),
@@ -122,6 +151,8 @@ fn journal_block(block: JournalBlock, name: &str) -> Block {
         position: Position { segment: block.segment, chunk: block.batch },
         feed: block.feed,
         at: block.at_ms.map(from_unix_ms),
+        age: block.age,
+        generation: horizon.map_or(0, |horizon| horizon.generation(block.age)),
         segment_name: format!("{name}{:010}.jsonl", block.segment).into(),
         offset: block.offset,
         lines_before: block.lines_before,
@@ -162,13 +193,20 @@ impl Blocks for AnyBlocks {
 
 /// What the lake knows, read by a thread.
 pub struct LakeKnown {
-    rows: Receiver<Vec<Known>>,
+    rows: Receiver<(u32, Vec<Known>)>,
     wakers: SyncSender<SyncActivator>,
 }
 
 impl LakeKnown {
-    /// Part `part` of `parts`, with the certificates that `modules` remember.
-    pub fn start(lake: Lake, modules: &Modules, part: usize, parts: usize) -> std::io::Result<Self> {
+    /// Part `part` of `parts`, with a horizon and the age now only what lies within, with the certificates that
+    /// `modules` remember.
+    pub fn start(
+        lake: Lake,
+        modules: &Modules,
+        part: usize,
+        parts: usize,
+        within: Option<(Horizon, Age)>,
+    ) -> std::io::Result<Self> {
         const BATCHES_INFLIGHT: usize = 4;
         let (sender, rows) = sync_channel(BATCHES_INFLIGHT);
         let (wakers, woken) = sync_channel::<SyncActivator>(1);
@@ -176,20 +214,22 @@ impl LakeKnown {
         thread::Builder::new().name("known".to_owned()).spawn(move || {
             // Without a waker the dataflow was never built.
             let Ok(waker) = woken.recv() else { return };
-            let give = |batch| match sender.send(batch).is_ok() && waker.activate().is_ok() {
+            let give = |generation, batch| match sender.send((generation, batch)).is_ok() && waker.activate().is_ok() {
                 true => ControlFlow::Continue(()),
                 // The worker is gone.
                 false => ControlFlow::Break(()),
             };
             let read = || -> Result<(), SinkError> {
-                lake.known(part, parts, &mut |batch| give(batch.into_iter().map(known).collect()))?;
+                let mut each =
+                    |generation, batch: Vec<lake::Known>| give(generation, batch.into_iter().map(known).collect());
+                lake.known(part, parts, within, &mut each)?;
                 let Some(reach_days) = remembered else { return Ok(()) };
                 let since = match reach_days {
                     Some(days) => horizon(&lake)?.map(|newest| newest.minus_days(days)),
                     None => None,
                 };
                 let certificate = |record| Known::Certificate(Box::new(record));
-                lake.recall(part, parts, since, &mut |batch| give(batch.into_iter().map(certificate).collect()))
+                lake.recall(part, parts, since, &mut |batch| give(0, batch.into_iter().map(certificate).collect()))
             };
             if let Err(error) = read() {
                 fatal(&anyhow::Error::new(error).context("reading what the lake holds"));
@@ -215,7 +255,7 @@ impl KnownRows for LakeKnown {
         let _ = self.wakers.send(waker);
     }
 
-    fn poll(&mut self) -> Poll<Vec<Known>> {
+    fn poll(&mut self) -> Poll<(u32, Vec<Known>)> {
         match self.rows.try_recv() {
             Ok(batch) => Poll::Ready(batch),
             Err(TryRecvError::Empty) => Poll::Pending,
@@ -288,7 +328,8 @@ impl LakePublish {
         published: impl Fn(Published) + Send + 'static,
     ) -> std::io::Result<Self> {
         let patient = plan.source.is_live();
-        let mut chain = Chain { job: plan.job.clone(), input: plan.input.clone(), held: start, lake };
+        let (job, input, horizon) = (plan.job.clone(), plan.input.clone(), plan.horizon);
+        let mut chain = Chain { job, input, horizon, held: start, lake };
         let courier = Courier::start("publish", move |(cut, files): (Cut, Vec<FileEntry>)| {
             let (sequence, segment) = (cut.sequence, cut.next.segment);
             let manifest = chain.manifest(cut, files);
@@ -323,6 +364,7 @@ impl Publish<FileEntry> for LakePublish {
 struct Chain {
     job: String,
     input: String,
+    horizon: Option<Horizon>,
     /// What the chain holds so far.
     held: Start,
     lake: Lake,
@@ -335,6 +377,8 @@ impl Chain {
         let held = &mut self.held;
         held.totals += &cut.counts;
         held.newest_seen = held.newest_seen.max(cut.newest_seen);
+        // What reads no journal knows of no age.
+        held.age = if cut.age.is_unknown() { held.age } else { cut.age };
         held.unreadable.extend(cut.broken);
         Manifest {
             format: manifest::FORMAT,
@@ -353,6 +397,8 @@ impl Chain {
             counts: cut.counts,
             totals: held.totals.clone(),
             newest_seen: held.newest_seen,
+            age: held.age,
+            horizon: self.horizon,
             files,
         }
     }

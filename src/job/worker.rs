@@ -1,7 +1,7 @@
 //! One process of a cluster: its timely workers, with everything they read from and write to.
 
-use std::sync::atomic::{AtomicBool, AtomicU64};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
@@ -13,8 +13,9 @@ use ct_sinks::lake::Lake;
 use ct_source::{Options, Placement, Progress, SourceError};
 use tokio::runtime::Handle;
 
+use super::busy::Busy;
 use super::plan::{Plan, Source, Start};
-use super::ports::{AnyBlocks, JournalBlocks, LakeKnown, LakePublish, LakeStage, Published, SegmentBlocks};
+use super::ports::{AnyBlocks, JournalBlocks, LakeKnown, LakePublish, LakeStage, Published, ReadTo, SegmentBlocks};
 use crate::cluster::execute::execute;
 use crate::cluster::links::Links;
 
@@ -27,8 +28,9 @@ pub struct Shared {
     pub progress: Arc<Progress>,
     pub beats: Arc<Beats>,
     pub announced: Arc<Announced>,
-    /// When the newest block of a journal was written, unix ms; 0 before the first.
-    pub at_ms: Arc<AtomicU64>,
+    /// How far a journal is read.
+    pub read_to: Arc<ReadTo>,
+    pub busy: Arc<Busy>,
 }
 
 /// How often a worker that has nothing to do looks up.
@@ -89,18 +91,27 @@ pub fn run(
         let ports_of_worker = || -> std::io::Result<WorkerPorts> {
             Ok(Ports {
                 blocks,
-                known: LakeKnown::start(lake.clone(), &settings.modules, worker, peers)?,
+                known: LakeKnown::start(
+                    lake.clone(),
+                    &settings.modules,
+                    worker,
+                    peers,
+                    plan.horizon.map(|horizon| (horizon, start.age)),
+                )?,
                 stage: LakeStage::start(lake.clone(), plan, part)?,
                 publish: LakePublish::start(lake.clone(), plan, start.clone(), published.clone())?,
                 show: show(announcer.clone()),
+                clock,
             })
         };
         ports.push(Some(ports_of_worker().context("starting threads")?));
     }
     let (ports, meter, beats) = (Mutex::new(ports), shared.meter.clone(), shared.beats.clone());
+    let busy = shared.busy.clone();
     let workers = plan.workers;
     beats.start(workers);
     execute(workers, links, index, move |worker| {
+        busy.watch(worker);
         let mine = ports.lock().expect("no worker panics while it takes its ports")[worker.index() % workers].take();
         let mine = mine.expect("each worker takes its own ports once");
         let probe = worker.dataflow::<Epoch, _, _>(|scope| build(scope, &settings, mine, &meter));
@@ -110,6 +121,12 @@ pub fn run(
         }
     })?;
     Ok(())
+}
+
+/// Nanoseconds since the first call.
+fn clock() -> u64 {
+    static FIRST: LazyLock<Instant> = LazyLock::new(Instant::now);
+    u64::try_from(FIRST.elapsed().as_nanos()).unwrap_or(u64::MAX)
 }
 
 fn show(announcer: Option<Announcer>) -> Show {
@@ -145,9 +162,15 @@ fn blocks(
         }
         Source::Journal { dir, id, .. } => {
             let name: Arc<str> = format!("journal/{}/", &id[..8.min(id.len())]).into();
-            let inlets = ct_source::follow(dir, placement, from)?;
-            let blocks =
-                |news| JournalBlocks { news, name: name.clone(), at_ms: shared.at_ms.clone(), draining: draining() };
+            let inlets = ct_source::follow(dir, placement, from, start.age)?;
+            let read_to = || shared.read_to.clone();
+            let blocks = |news| JournalBlocks {
+                news,
+                name: name.clone(),
+                read_to: read_to(),
+                horizon: plan.horizon,
+                draining: draining(),
+            };
             inlets.into_iter().map(blocks).map(AnyBlocks::Journal).collect()
         }
     })

@@ -2,6 +2,7 @@
 //!
 //! Every value is computed when it is asked for. Labels hold names of the configuration and words of this program only.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -67,9 +68,12 @@ impl Collector for Page {
         let age = now.published.map_or(*uptime, |published| published.elapsed());
         page.gauge("publish_age", "Since the newest manifest", Some(&Unit::Seconds), age.as_secs_f64())?;
 
-        let status = now.workers.iter().copied().fold(Status::default(), Status::add);
+        let status = now.workers.iter().cloned().fold(Status::default(), Status::add);
         page.gauge("dedup_keys", "Keys that tell what is known", None, status.known_keys as f64)?;
         page.gauge("dedup_memory", "Memory of these keys", Some(&Unit::Bytes), status.known_bytes as f64)?;
+        page.counters_of("module_seconds", "Time that modules took", "module", &status.module_seconds)?;
+        let help = "Time that operators of the dataflow took";
+        page.counters_of("operator_busy_seconds", help, "operator", &status.operator_seconds)?;
         page.counter("announced", "Rows shown in hot state before they were published", status.announced)?;
         page.counter("announcements_dropped", "Rows that were not, and show when published", status.unannounced)?;
         page.counter("collector_restarts", "Collector processes started again", restarts.0)?;
@@ -84,6 +88,10 @@ impl Collector for Page {
                 Some(&Unit::Seconds),
                 lag,
             )?;
+        }
+        if let Some(bytes) = now.journal_behind {
+            let help = "What is durable in the journal and not read by the workers";
+            page.gauge("journal_lag", help, Some(&Unit::Bytes), bytes as f64)?;
         }
         if let Some(collector) = &now.collector {
             let feeds = || collector.feeds.iter();
@@ -104,6 +112,8 @@ impl Collector for Page {
             page.gauges("log_verified_size", "Next entry to be proven", None, "log", gauge(|log| log.proven))?;
             let lag = gauge(|log| log.size.saturating_sub(log.next));
             page.gauges("log_lag_entries", "Entries that are signed and not read", None, "log", lag)?;
+            let unproven = gauge(|log| log.size.saturating_sub(log.proven));
+            page.gauges("log_unproven_entries", "Entries that are signed and not proven", None, "log", unproven)?;
             let age = logs().filter_map(|log| Some((log.name.as_str(), (now_ms - log.head_ms? as f64) / 1e3)));
             page.gauges("log_head_age", "Since the newest tree head was signed", Some(&Unit::Seconds), "log", age)?;
             let failing = gauge(|log| u64::from(log.error.is_some()));
@@ -127,7 +137,7 @@ impl Collector for Page {
     }
 }
 
-fn by(counts: &std::collections::BTreeMap<String, u64>) -> impl Iterator<Item = (&str, u64)> {
+fn by(counts: &BTreeMap<String, u64>) -> impl Iterator<Item = (&str, u64)> {
     counts.iter().map(|(name, count)| (name.as_str(), *count))
 }
 
@@ -142,6 +152,14 @@ impl Encoder<'_> {
     fn counter_of(&mut self, name: &str, help: &str, value: f64) -> fmt::Result {
         let metric = self.0.encode_descriptor(name, help, None, MetricType::Counter)?;
         ConstCounter::new(value).encode(metric)
+    }
+
+    fn counters_of(&mut self, name: &str, help: &str, label: &str, values: &BTreeMap<String, f64>) -> fmt::Result {
+        let mut metric = self.0.encode_descriptor(name, help, None, MetricType::Counter)?;
+        for (of, value) in values {
+            encode_one(&mut metric, label, of, &ConstCounter::new(*value))?;
+        }
+        Ok(())
     }
 
     fn gauge(&mut self, name: &str, help: &str, unit: Option<&Unit>, value: f64) -> fmt::Result {

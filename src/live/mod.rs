@@ -27,6 +27,7 @@ use ct_dataflows::modules::Modules;
 use ct_sinks::Store;
 use ct_sinks::hot::{Applier, ApplierOptions};
 use ct_sinks::lake::Lake;
+use ct_source::journal;
 use tracing::{error, info};
 
 pub use collect::{collect, now_ms};
@@ -51,8 +52,8 @@ use view::View;
 const HOT_DEADLINE: Duration = Duration::from_secs(5);
 /// How often a journal that cannot be written is relieved.
 const RELIEVE_EVERY: Duration = Duration::from_secs(2);
-/// How often the state of hot state is looked at.
-const HOT_LOOK_EVERY: Duration = Duration::from_millis(500);
+/// How often hot state and the end of the journal are looked at.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
 
 pub fn run(args: &RunArgs) -> Result<Exit, Failure> {
     let started = Instant::now();
@@ -104,6 +105,7 @@ pub fn run(args: &RunArgs) -> Result<Exit, Failure> {
     plan_file.write(&collector_plan).context("writing the plan")?;
     let (collector, (id, newest)) = Collector::start(plan_file.path(), view.clone())?;
 
+    let followed = dir.clone();
     let source = Source::Journal { dir, id, publish_interval };
     let plan = Plan::new(&config, modules.clone(), module_options.clone(), source)?;
     let start = Start::after(&lake, &head, &plan)?;
@@ -156,10 +158,12 @@ pub fn run(args: &RunArgs) -> Result<Exit, Failure> {
     let applier = Arc::new(Applier::start(lake, hot_state, ApplierOptions::default()));
     let (looked_at, shown) = (applier.clone(), view.clone());
     let has_hot = config.hot.url != "none";
-    let looker = Ticker::start(HOT_LOOK_EVERY, move || {
+    let looker = Ticker::start(LOOK_EVERY, move || {
         if has_hot {
             shown.set_hot(looked_at.report());
         }
+        let behind = shown.read_to().and_then(|read_to| journal::bytes_behind(&followed, read_to).ok());
+        shown.set_journal_behind(behind);
     })?;
     let watch = Watch {
         stall: Some(Duration::from_secs(config.cluster.stall_s)),
@@ -186,7 +190,7 @@ pub fn run(args: &RunArgs) -> Result<Exit, Failure> {
     let report = Arc::into_inner(applier).map(|applier| applier.finish(HOT_DEADLINE));
 
     let now = view.now();
-    let status = now.workers.iter().copied().fold(Status::default(), Status::add);
+    let status = now.workers.iter().cloned().fold(Status::default(), Status::add);
     let account = Account {
         counts: now.totals.since(&before),
         elapsed: started.elapsed(),

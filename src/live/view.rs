@@ -50,6 +50,8 @@ pub struct Now {
     pub unpublished: Option<Instant>,
     /// When the collector last said something.
     pub collector_heard: Option<Instant>,
+    /// Bytes of the journal that the workers have not read.
+    pub journal_behind: Option<u64>,
     pub hot: Option<HotReport>,
     /// Since when it has not been level with the lake.
     pub hot_behind: Option<Instant>,
@@ -125,6 +127,15 @@ impl View {
     /// Nothing can be made durable at the moment.
     pub fn journal_fails(&self) -> bool {
         self.lock().collector.as_ref().is_some_and(|collector| collector.error.is_some())
+    }
+
+    /// How far any worker has read the journal: a segment, and bytes from its start.
+    pub fn read_to(&self) -> Option<(u32, u64)> {
+        self.lock().workers.iter().map(|worker| worker.read_to).max().filter(|read_to| *read_to > (0, 0))
+    }
+
+    pub fn set_journal_behind(&self, bytes: Option<u64>) {
+        self.lock().journal_behind = bytes;
     }
 
     pub fn set_hot(&self, report: HotReport) {

@@ -80,6 +80,24 @@ impl EntrySet {
         sight
     }
 
+    /// What [`insert`](Self::insert) would say.
+    pub fn sight(&self, place: EntryPlace, tag: u32) -> Sight {
+        let tag = tag.max(1);
+        let offset = place.index % EntryPlace::PAGE_ENTRIES;
+        let held = match self.pages.get(&(place.log, place.page())) {
+            None => 0,
+            Some(Page::Dense(tags)) => tags[offset as usize],
+            Some(Page::Sparse(list)) => {
+                list.binary_search_by_key(&offset, |item| item >> 32).map_or(0, |at| list[at] as u32)
+            }
+        };
+        match held {
+            0 => Sight::New,
+            held if held == tag || self.conflicts.contains(&(place, tag)) => Sight::Repeat,
+            _ => Sight::Conflict,
+        }
+    }
+
     pub fn len(&self) -> usize {
         self.len
     }
@@ -130,7 +148,9 @@ mod tests {
             random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
             let place = EntryPlace { log: random >> 63, index: (random >> 40) % 3_000 };
             let tag = (random >> 33) as u32 % 3 + 1;
-            assert_eq!(set.insert(place, tag), oracle.insert(place, tag), "{place:?} {tag}");
+            let sight = set.sight(place, tag);
+            assert_eq!(set.insert(place, tag), sight, "{place:?} {tag}");
+            assert_eq!(sight, oracle.insert(place, tag), "{place:?} {tag}");
         }
         assert_eq!(set.len(), oracle.0.values().map(HashSet::len).sum::<usize>());
     }

@@ -47,6 +47,11 @@ impl KeySet {
         table.insert(key.0, hash)
     }
 
+    pub fn contains(&self, key: Key) -> bool {
+        let hash = self.hash(key.0);
+        self.tables[(hash >> 58) as usize].place(key.0, hash).is_err()
+    }
+
     pub fn len(&self) -> usize {
         self.tables.iter().map(|table| table.len).sum()
     }
@@ -66,17 +71,24 @@ impl KeySet {
 
 impl Table {
     fn insert(&mut self, key: u128, hash: u64) -> bool {
+        let place = self.place(key, hash);
+        if let Ok(slot) = place {
+            self.slots[slot] = key;
+            self.len += 1;
+        }
+        place.is_ok()
+    }
+
+    /// The slot for a new key, or the one that has it. There must be an empty one, or none at all.
+    fn place(&self, key: u128, hash: u64) -> Result<usize, usize> {
         let mut slot = home(hash, self.slots.len());
         loop {
-            match self.slots[slot] {
-                EMPTY => break,
-                held if held == key => return false,
+            match self.slots.get(slot).copied().unwrap_or(EMPTY) {
+                EMPTY => return Ok(slot),
+                held if held == key => return Err(slot),
                 _ => slot = if slot + 1 == self.slots.len() { 0 } else { slot + 1 },
             }
         }
-        self.slots[slot] = key;
-        self.len += 1;
-        true
     }
 
     fn grow(&mut self, spread: u64) {
@@ -115,6 +127,7 @@ mod tests {
     fn agrees_with_a_hash_set() {
         let (mut set, mut oracle) = (KeySet::default(), HashSet::new());
         for key in keys(20_000).chain(keys(30_000)) {
+            assert_eq!(set.contains(key), oracle.contains(&key));
             assert_eq!(set.insert(key), oracle.insert(key));
         }
         assert_eq!(set.len(), oracle.len());

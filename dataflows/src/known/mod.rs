@@ -4,7 +4,9 @@
 //! small steps so that a step never doubles the memory of a worker, and say how many bytes they take.
 
 mod entry_set;
+mod generations;
 mod key_set;
 
 pub use entry_set::{EntrySet, Sight};
+pub use generations::Generations;
 pub use key_set::KeySet;

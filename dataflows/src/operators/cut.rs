@@ -2,11 +2,11 @@
 //!
 //! Route: all weights go to worker 0. State: the sums since the last cut. Frontier: an epoch is added when no more of
 //! it, and nothing before it, can come; the newest added epoch stays held until a cut is made. A cut is made when
-//! enough has gathered, when what gathered is old enough, and at the end of the input. It covers a gapless stretch of
+//! enough has gathered, when what gathered is old enough, before a new generation, and at the end of the input. It covers a gapless stretch of
 //! the input: when a worker stopped early, the cut in front of the gap tells the others to stop, too, and what they
 //! read beyond it is read again by the next job.
 
-use ct_model::{Counts, Timestamp};
+use ct_model::{Age, Counts, Timestamp};
 use timely::dataflow::StreamVec;
 use timely::dataflow::channels::pact::Exchange;
 use timely::dataflow::operators::Capability;
@@ -61,6 +61,12 @@ pub fn cut<'s>(
                 if stopped {
                     continue;
                 }
+                // A manifest is of one generation, so that dedup remembers the same when it is read back.
+                if sum.ends_before(&weights)
+                    && let Some(newest) = newest.take()
+                {
+                    output.session(&newest).give(Decision::Cut(sum.take()));
+                }
                 if !sum.add(epoch, weights) {
                     stopped = true;
                     if let Some(newest) = newest.take() {
@@ -91,6 +97,8 @@ struct Sum {
     since: Option<Timestamp>,
     /// When the newest input arrived.
     at: Option<Timestamp>,
+    /// What has gathered is of this generation.
+    generation: u32,
     cut: Cut,
 }
 
@@ -104,10 +112,11 @@ impl Sum {
             complete: false,
             counts: Counts::default(),
             newest_seen: None,
+            age: Age::default(),
             broken: Vec::new(),
             lines_before: Vec::new(),
         };
-        Self { segments: start.segments, bytes: 0, since: None, at: None, cut }
+        Self { segments: start.segments, bytes: 0, since: None, at: None, generation: 0, cut }
     }
 
     fn is_due(&self, rule: &CutRule) -> bool {
@@ -115,6 +124,12 @@ impl Sum {
         self.bytes >= rule.bytes
             || self.cut.counts.messages >= rule.messages
             || age.zip(rule.interval).is_some_and(|(age, interval)| age >= interval)
+    }
+
+    /// Whether what comes next is of another generation than what has gathered.
+    fn ends_before(&self, weights: &[Weight]) -> bool {
+        let mut tails = weights.iter().filter_map(|weight| weight.tail.as_ref());
+        tails.any(|tail| tail.generation != self.generation)
     }
 
     /// Adds an epoch; false if it does not follow what was added before.
@@ -133,6 +148,7 @@ impl Sum {
             }
             if let Some(tail) = weight.tail {
                 self.at = tail.at.or(self.at);
+                (self.cut.age, self.generation) = (tail.age, tail.generation);
                 ends |= tail.last;
                 self.cut.counts += &tail.counts;
                 self.cut.broken.extend(tail.broken);

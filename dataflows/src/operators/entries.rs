@@ -1,7 +1,7 @@
 //! Answers which entries are seen for the first time, and where two certificates stand at one index.
 //!
-//! Route: by the bin of log and page, so one worker sees every certificate at an index. State: one [`EntrySet`], about 4
-//! bytes an entry of a log that is read without gaps. Frontier: as `dedup`.
+//! Route: by the bin of log and page, so one worker sees every certificate at an index. State: an [`EntrySet`] for each
+//! generation that is remembered, about 4 bytes an entry of a log that is read without gaps. Frontier: as `dedup`.
 
 use std::sync::Arc;
 
@@ -13,17 +13,17 @@ use timely::dataflow::operators::generic::Operator;
 use super::VecBuilder;
 use super::waiting::Waiting;
 use crate::epoch::Epoch;
-use crate::known::{EntrySet, Sight};
+use crate::known::{EntrySet, Generations, Sight};
 use crate::meter::Meter;
 use crate::records::{Answer, EntryQuestion, News};
 
 pub fn entries<'s>(
     questions: StreamVec<'s, Epoch, EntryQuestion>,
-    known: StreamVec<'s, Epoch, (EntryPlace, u32)>,
+    known: StreamVec<'s, Epoch, (u32, EntryPlace, u32)>,
     meter: Arc<Meter>,
 ) -> StreamVec<'s, Epoch, Answer> {
     let route = Exchange::new(|question: &EntryQuestion| u64::from(question.place.bin()));
-    let route_known = Exchange::new(|(place, _): &(EntryPlace, u32)| u64::from(place.bin()));
+    let route_known = Exchange::new(|(_, place, _): &(u32, EntryPlace, u32)| u64::from(place.bin()));
     questions.binary_frontier::<_, VecBuilder<Answer>, _, _, _, _>(
         known,
         route,
@@ -31,13 +31,13 @@ pub fn entries<'s>(
         "entries",
         |initial, _info| {
             drop(initial);
-            let mut set = EntrySet::default();
+            let mut sets = Generations::<EntrySet>::default();
             let mut open = Waiting::default();
             move |(questions, frontier), (known, known_frontier), output| {
-                let before = (set.len(), set.bytes());
+                let before = sets.size();
                 known.for_each(|_, entries| {
-                    for (place, tag) in entries.drain(..) {
-                        set.insert(place, tag);
+                    for (generation, place, tag) in entries.drain(..) {
+                        sets.of(generation).insert(place, tag);
                     }
                 });
                 questions.for_each(|capability, questions| {
@@ -47,9 +47,10 @@ pub fn entries<'s>(
                 let is_open = |epoch: &Epoch| frontier.less_equal(epoch) || known_frontier.less_equal(epoch);
                 while let Some((capability, mut questions)) = open.next_closed(is_open) {
                     questions.sort_by_key(|question| question.ordinal);
+                    questions.first().iter().for_each(|question| sets.reach(question.generation));
                     let mut session = output.session(&capability);
                     for question in questions {
-                        let news = match set.insert(question.place, question.tag) {
+                        let news = match sets.insert(question.generation, question.place, question.tag) {
                             Sight::New => News::Entry,
                             Sight::Conflict => News::Conflict,
                             Sight::Repeat => continue,
@@ -57,7 +58,7 @@ pub fn entries<'s>(
                         session.give(Answer { ordinal: question.ordinal, to: question.from, news });
                     }
                 }
-                meter.known(before, (set.len(), set.bytes()));
+                meter.known(before, sets.size());
             }
         },
     )

@@ -14,7 +14,9 @@ use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 use timely::progress::operate::FrontierInterest;
 
 use crate::epoch::Epoch;
+use crate::meter::Meter;
 use crate::modules::{Fact, Modules, Subject};
+use crate::ports::Clock;
 use crate::records::{Candidate, Decoded, EpochRows, NewFact};
 
 /// What comes of an epoch.
@@ -33,7 +35,12 @@ pub struct ExaminedStreams<'s> {
     pub facts: StreamVec<'s, Epoch, NewFact>,
 }
 
-pub fn examine<'s>(decoded: StreamVec<'s, Epoch, Decoded>, modules: Arc<Modules>) -> ExaminedStreams<'s> {
+pub fn examine<'s>(
+    decoded: StreamVec<'s, Epoch, Decoded>,
+    modules: Arc<Modules>,
+    clock: Clock,
+    meter: Arc<Meter>,
+) -> ExaminedStreams<'s> {
     let mut builder = OperatorBuilder::new("examine".to_owned(), decoded.scope());
     let mut input = builder.new_input(decoded, Pipeline);
     builder.set_notify_for(0, FrontierInterest::Never);
@@ -43,6 +50,7 @@ pub fn examine<'s>(decoded: StreamVec<'s, Epoch, Decoded>, modules: Arc<Modules>
     let (mut rows_out, mut candidates_out) = (OutputBuilder::from(rows_out), OutputBuilder::from(candidates_out));
     let mut facts_out = OutputBuilder::from(facts_out);
     builder.build(move |_capabilities| {
+        let mut spent: Vec<(&'static str, u64)> = Vec::new();
         move |_frontiers| {
             let (mut rows, mut candidates) = (rows_out.activate(), candidates_out.activate());
             let mut facts = facts_out.activate();
@@ -50,12 +58,18 @@ pub fn examine<'s>(decoded: StreamVec<'s, Epoch, Decoded>, modules: Arc<Modules>
                 let (mut rows, mut candidates) = (rows.session(&capability), candidates.session(&capability));
                 let mut facts = facts.session(&capability);
                 for decoded in data.flat_map(|list| list.drain(..)) {
-                    let examined = examine_epoch(decoded, &modules);
+                    let generation = decoded.tail.generation;
+                    let mut since = clock();
+                    let examined = examine_epoch(decoded, &modules, |module| {
+                        let now = clock();
+                        spent.push((module, now.saturating_sub(std::mem::replace(&mut since, now))));
+                    });
+                    meter.examined(spent.drain(..));
                     rows.give(examined.rows);
                     let once = (0_u32..).zip(examined.once);
-                    candidates.give_iterator(once.map(|(ordinal, finding)| Candidate { finding, ordinal }));
+                    candidates.give_iterator(once.map(|(ordinal, finding)| Candidate { finding, ordinal, generation }));
                     let remembered = (0_u32..).zip(examined.facts);
-                    facts.give_iterator(remembered.map(|(ordinal, fact)| NewFact { fact, ordinal }));
+                    facts.give_iterator(remembered.map(|(ordinal, fact)| NewFact { fact, ordinal, generation }));
                 }
             });
         }
@@ -63,27 +77,28 @@ pub fn examine<'s>(decoded: StreamVec<'s, Epoch, Decoded>, modules: Arc<Modules>
     ExaminedStreams { rows, candidates, facts }
 }
 
-/// Examines everything in the order of the input: what shows a name first is what its finding tells of.
-pub fn examine_epoch(decoded: Decoded, modules: &Modules) -> Examined {
+/// Examines everything in the order of the input: what shows a name first is what its finding tells of. `done` hears of
+/// each module that is through.
+pub fn examine_epoch(decoded: Decoded, modules: &Modules, done: impl FnMut(&'static str)) -> Examined {
     let Decoded { certificates, entries, rejected, gaps, coverage, names, tail } = decoded;
-    let (mut findings, mut facts) = (Vec::new(), Vec::new());
-    let mut records = Vec::with_capacity(certificates.len());
-    let mut names = names.into_iter().peekable();
-    for subject in certificates {
-        while let Some(before) = names.next_if(|names| names.after <= records.len()) {
-            modules.examine(&names_only(&before.names), &mut findings);
+    let mut subjects = Vec::with_capacity(certificates.len() + names.len());
+    let mut named = names.iter().peekable();
+    for (at, subject) in certificates.iter().enumerate() {
+        while let Some(before) = named.next_if(|names| names.after <= at) {
+            subjects.push(names_only(&before.names));
         }
         let der = subject.record.der.as_deref().or(subject.der.as_deref());
-        let seen = Subject { der, ..Subject::certificate(&subject.record, &subject.odd_names) };
-        modules.examine(&seen, &mut findings);
-        modules.facts(&seen, &mut facts, &mut findings);
-        records.push(subject.record);
+        subjects.push(Subject { der, ..Subject::certificate(&subject.record, &subject.odd_names) });
     }
-    for last in names {
-        modules.examine(&names_only(&last.names), &mut findings);
+    subjects.extend(named.map(|last| names_only(&last.names)));
+    let mut findings = modules.examine_all(&subjects, done);
+    let mut facts = Vec::new();
+    for subject in &subjects {
+        modules.facts(subject, &mut facts, &mut findings);
     }
     let (once, findings) = findings.into_iter().partition(|finding| finding.once);
-    let rows = Rows { certificates: records, entries, findings, rejected, gaps, coverage };
+    let certificates = certificates.into_iter().map(|subject| subject.record).collect();
+    let rows = Rows { certificates, entries, findings, rejected, gaps, coverage };
     Examined { rows: EpochRows { rows, tail: Some(tail) }, once, facts }
 }
 

@@ -16,11 +16,12 @@ use crate::modules::{Fact, Modules, Subject};
 use crate::ports::{KnownRows, Poll};
 use crate::records::Known;
 
-/// Known keys, known entries, and known findings, for the three sets, and facts for the memories.
+/// Known keys, known entries, and known findings, for the three sets, each behind its generation, and facts for the
+/// memories.
 pub struct KnownStreams<'s> {
-    pub keys: StreamVec<'s, Epoch, Key>,
-    pub entries: StreamVec<'s, Epoch, (EntryPlace, u32)>,
-    pub findings: StreamVec<'s, Epoch, Key>,
+    pub keys: StreamVec<'s, Epoch, (u32, Key)>,
+    pub entries: StreamVec<'s, Epoch, (u32, EntryPlace, u32)>,
+    pub findings: StreamVec<'s, Epoch, (u32, Key)>,
     pub facts: StreamVec<'s, Epoch, Fact>,
 }
 
@@ -31,9 +32,9 @@ pub fn known<'s, K: KnownRows + 'static>(
 ) -> KnownStreams<'s> {
     let mut builder = OperatorBuilder::new("known".to_owned(), scope);
     let info = builder.operator_info();
-    let (keys_out, keys) = builder.new_output::<Vec<Key>>();
-    let (entries_out, entries) = builder.new_output::<Vec<(EntryPlace, u32)>>();
-    let (findings_out, findings) = builder.new_output::<Vec<Key>>();
+    let (keys_out, keys) = builder.new_output::<Vec<(u32, Key)>>();
+    let (entries_out, entries) = builder.new_output::<Vec<(u32, EntryPlace, u32)>>();
+    let (findings_out, findings) = builder.new_output::<Vec<(u32, Key)>>();
     let (facts_out, facts) = builder.new_output::<Vec<Fact>>();
     let (mut keys_out, mut entries_out) = (OutputBuilder::from(keys_out), OutputBuilder::from(entries_out));
     let (mut findings_out, mut facts_out) = (OutputBuilder::from(findings_out), OutputBuilder::from(facts_out));
@@ -44,7 +45,7 @@ pub fn known<'s, K: KnownRows + 'static>(
         move |_frontiers| {
             let Some(capabilities) = held.as_ref() else { return };
             match rows.poll() {
-                Poll::Ready(batch) => {
+                Poll::Ready((generation, batch)) => {
                     let (mut keys, mut entries) = (keys_out.activate(), entries_out.activate());
                     let (mut findings, mut facts) = (findings_out.activate(), facts_out.activate());
                     let mut keys = keys.session(&capabilities[0]);
@@ -54,9 +55,9 @@ pub fn known<'s, K: KnownRows + 'static>(
                     let (mut stated, mut told) = (Vec::new(), Vec::new());
                     for row in batch {
                         match row {
-                            Known::Key(key) => keys.give(key),
-                            Known::Entry { place, tag } => entries.give((place, tag)),
-                            Known::Finding(key) => findings.give(key),
+                            Known::Key(key) => keys.give((generation, key)),
+                            Known::Entry { place, tag } => entries.give((generation, place, tag)),
+                            Known::Finding(key) => findings.give((generation, key)),
                             Known::Certificate(record) => {
                                 modules.facts(&Subject::certificate(&record, &[]), &mut stated, &mut told);
                                 facts.give_iterator(stated.drain(..));

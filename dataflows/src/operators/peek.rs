@@ -48,8 +48,10 @@ pub fn peek<'s>(blocks: StreamVec<'s, Epoch, Block>, meter: Arc<Meter>) -> PeekS
                 for block in data.flat_map(|blocks| blocks.drain(..)) {
                     let epoch = read_block(&mut reader, block);
                     meter.read_block(epoch.tail.counts.messages, epoch.tail.counts.bytes);
+                    let generation = epoch.tail.generation;
                     for (ordinal, item) in (0_u32..).zip(&epoch.items) {
-                        ask(item, ordinal, worker, |question| keys.give(question), |question| entries.give(question));
+                        let asker = Asker { ordinal, from: worker, generation };
+                        asker.ask(item, |question| keys.give(question), |question| entries.give(question));
                     }
                     peeked.give(epoch);
                 }
@@ -59,31 +61,44 @@ pub fn peek<'s>(blocks: StreamVec<'s, Epoch, Block>, meter: Arc<Meter>) -> PeekS
     PeekStreams { peeked, keys, entries }
 }
 
-/// What must be known of an item before it can become rows.
-fn ask(item: &Item, ordinal: u32, from: u32, mut key: impl FnMut(KeyQuestion), mut entry: impl FnMut(EntryQuestion)) {
-    match item {
-        Item::Sighting(sighting) => {
-            key(KeyQuestion { key: sighting.id.key(), ordinal, from, news: News::Certificate });
-            match sighting.place() {
-                Some(place) => entry(EntryQuestion { place, tag: sighting.id.tag(), ordinal, from }),
-                None => key(KeyQuestion { key: sighting.unplaced_key(), ordinal, from, news: News::Entry }),
+/// Whose questions are asked.
+#[derive(Clone, Copy)]
+struct Asker {
+    ordinal: u32,
+    from: u32,
+    generation: u32,
+}
+
+impl Asker {
+    /// Asks what must be known of an item before it can become rows.
+    fn ask(self, item: &Item, mut keys: impl FnMut(KeyQuestion), entries: impl FnOnce(EntryQuestion)) {
+        let Self { ordinal, from, generation } = self;
+        let mut key = |key, news| keys(KeyQuestion { key, ordinal, from, generation, news });
+        match item {
+            Item::Sighting(sighting) => {
+                key(sighting.id.key(), News::Certificate);
+                match sighting.place() {
+                    Some(place) => {
+                        entries(EntryQuestion { place, tag: sighting.id.tag(), ordinal, from, generation });
+                    }
+                    None => key(sighting.unplaced_key(), News::Entry),
+                }
             }
+            Item::Rejected(row) => {
+                key(Key::rejected(&row.feed, &row.segment, row.offset, &row.raw), News::Rejected);
+            }
+            Item::Coverage(row) => key(Key::coverage(row), News::Coverage),
+            Item::Names(_) => {}
         }
-        Item::Rejected(row) => {
-            let key_of_row = Key::rejected(&row.feed, &row.segment, row.offset, &row.raw);
-            key(KeyQuestion { key: key_of_row, ordinal, from, news: News::Rejected });
-        }
-        Item::Coverage(row) => key(KeyQuestion { key: Key::coverage(row), ordinal, from, news: News::Coverage }),
-        Item::Names(_) => {}
     }
 }
 
 /// The messages of a block in order. Lines of rejected rows are counted from the end of the block before, from 1; where
 /// the block stands in its segment is known only when all before it are read.
 pub fn read_block(reader: &mut Reader, block: Block) -> Peeked {
-    let Block { position, feed, at, segment_name, offset, lines_before, text, gaps, of_logs, overlong, last, broken } =
-        block;
-    let mut tail = Tail { position, at, last, ..Tail::default() };
+    let Block { position, feed, at, age, generation, segment_name, offset, lines_before, text, .. } = block;
+    let Block { gaps, of_logs, overlong, last, broken, .. } = block;
+    let mut tail = Tail { position, at, age, generation, last, ..Tail::default() };
     tail.counts.gaps = gaps.len() as u64;
     tail.counts.bytes = text.len() as u64;
     tail.counts.unreadable = u64::from(broken.is_some());

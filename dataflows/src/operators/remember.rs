@@ -45,9 +45,13 @@ pub fn remember<'s>(
                 while let Some((capability, mut facts)) = open.next_closed(is_open) {
                     facts.sort_by_key(|new| new.ordinal);
                     let mut session = output.session(&capability);
-                    for NewFact { fact, ordinal } in facts {
+                    for NewFact { fact, ordinal, generation } in facts {
                         memories.learn(fact, &mut found);
-                        session.give_iterator(found.drain(..).map(|finding| Candidate { finding, ordinal }));
+                        session.give_iterator(found.drain(..).map(|finding| Candidate {
+                            finding,
+                            ordinal,
+                            generation,
+                        }));
                     }
                 }
             }

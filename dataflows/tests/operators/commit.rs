@@ -9,7 +9,7 @@ use ct_dataflows::operators::{peek, publish, settle, stage};
 use ct_dataflows::records::{Answer, Block, Cut, Decision, Item, News, Peeked, Settled, Tail, Weight};
 use ct_dataflows::{Epoch, Meter, Position};
 use ct_model::message::Reader;
-use ct_model::{CertId, Counts, Rejected, Rows, Timestamp};
+use ct_model::{Age, CertId, Counts, Rejected, Rows, Timestamp};
 use timely::dataflow::operators::vec::Map;
 
 use crate::feed::update;
@@ -145,8 +145,7 @@ impl Chunk {
     /// The epoch's own weight, and one of findings that came later.
     fn weights(self) -> [(Epoch, Weight); 2] {
         let counts = Counts { messages: self.messages, other: self.messages, ..Counts::default() };
-        let tail =
-            Tail { position: self.position(), at: None, lines: self.messages, last: self.last, broken: None, counts };
+        let tail = Tail { position: self.position(), lines: self.messages, last: self.last, counts, ..Tail::default() };
         let newest_seen = Some(i64::from(self.chunk));
         let (bytes, numbered) = (10 * self.messages, self.numbered);
         let own = Weight { bytes, newest_seen, numbered, counts: Counts::default(), tail: Some(tail) };
@@ -324,6 +323,34 @@ fn cut_by_age() {
 }
 
 #[test]
+fn cut_before_a_new_generation() {
+    let weights: Vec<(Epoch, Weight)> = [3, 3, 3, 4, 4, 7, 7]
+        .into_iter()
+        .zip(0..)
+        .map(|(generation, chunk)| {
+            let position = Position { segment: 0, chunk };
+            let age = Age { ms: u64::from(chunk) * 100, at_ms: 1 };
+            let tail = Tail { position, age, generation, last: chunk == 6, ..Tail::default() };
+            let counts = Counts::default();
+            (position.epoch(), Weight { bytes: 0, newest_seen: None, numbered: false, counts, tail: Some(tail) })
+        })
+        .collect();
+    for workers in WORKERS {
+        let weights = weights.clone();
+        let mut cuts = run(workers, move |scope, cuts| {
+            let weights = feed(scope, share(&weights, Arrival::Reversed, scope.index(), scope.peers()));
+            cuts.gather(cut::cut(weights, NEVER, from_the_start(1)), |epoch, decision| match decision {
+                Decision::Cut(cut) => (epoch, cut.sequence, cut.age.ms),
+                Decision::Stop => panic!("nothing is missing"),
+            });
+        });
+        cuts.sort_unstable();
+        let epoch = |chunk| Position { segment: 0, chunk }.epoch();
+        assert_eq!(cuts, [(epoch(2), 1, 200), (epoch(4), 2, 400), (epoch(6), 3, 600)], "workers={workers}");
+    }
+}
+
+#[test]
 fn cut_ends_at_a_gap() {
     let mut chunks = one_segment(&[3, 4, 5, 6, 7]);
     chunks.remove(2);
@@ -386,6 +413,7 @@ fn cut_at(sequence: u64, epoch: Epoch, lines_before: &[(u64, u64)]) -> Cut {
         complete: false,
         counts: Counts::default(),
         newest_seen: None,
+        age: Age::default(),
         broken: Vec::new(),
         lines_before: lines_before.to_vec(),
     }

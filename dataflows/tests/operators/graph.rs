@@ -6,10 +6,12 @@ use std::sync::{Arc, Mutex};
 use ct_dataflows::graph::{Ports, Settings, build};
 use ct_dataflows::modules::Modules;
 use ct_dataflows::operators::cut::{CutRule, CutStart};
-use ct_dataflows::records::{Block, Cut, Known};
+use ct_dataflows::operators::peek;
+use ct_dataflows::records::{Block, Cut, Item, Known};
 use ct_dataflows::{Epoch, Meter, Position};
 use ct_model::id::log_digest;
-use ct_model::{CertRecord, Counts, EntryPlace, Key, Rows};
+use ct_model::message::Reader;
+use ct_model::{Age, CertRecord, Counts, EntryPlace, Horizon, Key, Rows};
 use serde_json::json;
 
 use crate::feed::{Segment, blocks, segments};
@@ -39,7 +41,10 @@ struct Job<'a> {
     links: Links,
     rule: CutRule,
     start: CutStart,
-    known: &'a [Known],
+    /// What the lake has, with its generation.
+    known: &'a [(u32, Known)],
+    /// Blocks of the input that make a generation, if anything is to be forgotten.
+    generation_blocks: Option<usize>,
     /// This worker stops reading after so many blocks.
     stop: Option<(usize, usize)>,
 }
@@ -49,13 +54,32 @@ const SMALL_CUTS: CutRule = CutRule { bytes: 60_000, messages: 150, interval: No
 impl<'a> Job<'a> {
     fn new(segments: &'a [Segment], chunk_bytes: usize, workers: usize) -> Self {
         let start = CutStart { sequence: 1, from: Position::default(), lines: 0, segments: segments.len() as u32 };
-        Self { segments, chunk_bytes, workers, links: Links::Bytes, rule: SMALL_CUTS, start, known: &[], stop: None }
+        Self {
+            segments,
+            chunk_bytes,
+            workers,
+            links: Links::Bytes,
+            rule: SMALL_CUTS,
+            start,
+            known: &[],
+            generation_blocks: None,
+            stop: None,
+        }
+    }
+
+    /// The whole input. How old it is goes by generations.
+    fn blocks(&self) -> impl Iterator<Item = Block> {
+        let all = self.segments.iter().zip(0..).flat_map(|(segment, number)| blocks(segment, number, self.chunk_bytes));
+        all.enumerate().map(|(ordinal, block)| {
+            let generation = self.generation_blocks.map_or(0, |blocks| (ordinal / blocks) as u32);
+            let age = Age { ms: u64::from(generation), at_ms: 0 };
+            Block { generation, age, ..block }
+        })
     }
 
     /// The share of one worker; neighbouring chunks go to different workers.
     fn blocks_of(&self, worker: usize) -> Vec<Block> {
-        let all = self.segments.iter().zip(0..).flat_map(|(segment, number)| blocks(segment, number, self.chunk_bytes));
-        let mine = all.filter(|block| {
+        let mine = self.blocks().filter(|block| {
             let Position { segment, chunk } = block.position;
             block.position >= self.start.from && (segment + chunk) as usize % self.workers == worker
         });
@@ -76,13 +100,14 @@ impl<'a> Job<'a> {
         let lake = SharedLake::default();
         let ports = (0..self.workers).map(|worker| {
             let seed = worker as u64;
-            let known: Vec<Known> = self.known.iter().skip(worker).step_by(self.workers).cloned().collect();
+            let known: Vec<(u32, Known)> = self.known.iter().skip(worker).step_by(self.workers).cloned().collect();
             Some(Ports {
                 blocks: MemoryBlocks::new(self.blocks_of(worker), seed),
                 known: MemoryKnown::new(&known, seed),
                 stage: MemoryStage::new(worker, lake.clone()),
                 publish: MemoryPublish::new(lake.clone()),
                 show: Box::new(|_| {}),
+                clock: || 0,
             })
         });
         let ports = Mutex::new(ports.collect::<Vec<_>>());
@@ -135,7 +160,7 @@ fn published(lake: Lake, workers: usize, start: CutStart) -> (Rows, Counts, Opti
 }
 
 /// What a second job reads back from the lake.
-fn known(rows: &Rows) -> Vec<Known> {
+fn known(rows: &Rows) -> Vec<(u32, Known)> {
     let certificates = rows.certificates.iter().map(|row| Known::Key(row.id.key()));
     let entries = rows.entries.iter().map(|row| match (&row.log, row.log_index) {
         (Some(log), Some(index)) => {
@@ -148,8 +173,8 @@ fn known(rows: &Rows) -> Vec<Known> {
         rows.rejected.iter().map(|row| Known::Key(Key::rejected(&row.feed, &row.segment, row.offset, &row.raw)));
     let coverage = rows.coverage.iter().map(|row| Known::Key(Key::coverage(row)));
     let remembered = rows.certificates.iter().map(|row| Known::Certificate(Box::new(recalled(row))));
-    let mut known: Vec<Known> =
-        certificates.chain(entries).chain(findings).chain(rejected).chain(coverage).chain(remembered).collect();
+    let all = certificates.chain(entries).chain(findings).chain(rejected).chain(coverage).chain(remembered);
+    let mut known: Vec<(u32, Known)> = all.map(|known| (0, known)).collect();
     Random::new(rows.certificates.len() as u64).shuffle(&mut known);
     known
 }
@@ -292,6 +317,59 @@ fn a_drained_job_is_completed_by_the_next() {
         }
     }
     assert!(resumed > 20, "{resumed}");
+}
+
+/// The ids of certificates in the order of a lake's manifests.
+fn ids(lake: &[(Cut, Rows)]) -> Vec<String> {
+    let mut ids: Vec<String> =
+        lake.iter().flat_map(|(_, rows)| &rows.certificates).map(|row| row.id.to_string()).collect();
+    ids.sort_unstable();
+    ids
+}
+
+/// With a horizon, any number of workers and any restart give the rows of a loop that forgets.
+#[test]
+fn what_is_forgotten_comes_again() {
+    let segments = segments(9);
+    let chunk_bytes = 1_500;
+    let job = |workers| Job { generation_blocks: Some(7), ..Job::new(&segments, chunk_bytes, workers) };
+
+    let (mut reader, mut came, mut want) = (Reader::default(), BTreeMap::<Key, u32>::new(), Vec::new());
+    for block in job(1).blocks() {
+        let generation = block.generation;
+        for item in peek::read_block(&mut reader, block).items {
+            let Item::Sighting(sighting) = item else { continue };
+            let before = came.get(&sighting.id.key()).copied();
+            if before.is_none_or(|before| generation - before > Horizon::GENERATIONS) {
+                came.insert(sighting.id.key(), generation);
+                want.push(sighting.id.to_string());
+            }
+        }
+    }
+    assert!(want.len() > came.len() + 20, "{} of {} came again", want.len() - came.len(), came.len());
+    want.sort_unstable();
+
+    for workers in WORKERS {
+        let all = job(workers).run().published;
+        assert_eq!(ids(&all), want, "workers={workers}");
+        for stop_after in [3, 9, 20] {
+            let place = format!("workers={workers} stop_after={stop_after}");
+            let first = Job { stop: Some((0, stop_after)), ..job(workers) }.run().published;
+            let Some((last, _)) = first.last() else { continue };
+            let start =
+                CutStart { sequence: last.sequence + 1, from: last.next, lines: last.lines, ..job(workers).start };
+            // A manifest is of one generation.
+            let known: Vec<(u32, Known)> = first
+                .iter()
+                .flat_map(|(cut, rows)| known(rows).into_iter().map(|(_, known)| (cut.age.ms as u32, known)))
+                .collect();
+            let next = Job { start, known: &known, ..job(workers % 4 + 1) }.run().published;
+            let both: Vec<_> = first.into_iter().chain(next).collect();
+            assert_eq!(ids(&both), want, "{place}");
+            let rows = |lake: &[(Cut, Rows)]| lake.iter().map(|(_, rows)| rows.entries.len()).sum::<usize>();
+            assert_eq!(rows(&both), rows(&all), "{place}");
+        }
+    }
 }
 
 /// A job that crashed after publishing reads the last stretch again: with everything known, nothing is new.

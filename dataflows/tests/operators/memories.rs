@@ -193,11 +193,11 @@ fn findings(
     let modules = modules();
     let mut known: Vec<(Epoch, Fact)> = facts(&modules, before.0).into_iter().map(|fact| (0, fact)).collect();
     Random::new(7).shuffle(&mut known);
-    let said: Vec<(Epoch, Key)> = before.1.iter().map(|finding| (0, Key::finding(&finding.id))).collect();
+    let said: Vec<(Epoch, (u32, Key))> = before.1.iter().map(|finding| (0, (0, Key::finding(&finding.id)))).collect();
     let mut new = Vec::new();
     for (chunk, epoch) in certificates.chunks(chunk).zip(1..) {
         let numbered = (0..).zip(facts(&modules, chunk));
-        new.extend(numbered.map(|(ordinal, fact)| (epoch, NewFact { fact, ordinal })));
+        new.extend(numbered.map(|(ordinal, fact)| (epoch, NewFact { fact, ordinal, generation: 0 })));
     }
     run(workers, move |scope, found| {
         let (index, peers) = (scope.index(), scope.peers());

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use ct_dataflows::operators::{dedup, entries, once};
 use ct_dataflows::records::{Candidate, EntryQuestion, EpochRows, KeyQuestion, News};
 use ct_dataflows::{Epoch, Meter};
-use ct_model::{CertId, EntryPlace, Finding, Key, Severity};
+use ct_model::{CertId, EntryPlace, Finding, Horizon, Key, Severity};
 use differential_dataflow::AsCollection;
 
 use crate::random::Random;
@@ -30,16 +30,24 @@ fn under_epoch_0<T: Clone>(known: &[T]) -> Vec<(Epoch, T)> {
     known.iter().map(|known| (0, known.clone())).collect()
 }
 
+fn of_generation_0<T: Clone>(known: &[T]) -> Vec<(u32, T)> {
+    known.iter().map(|known| (0, known.clone())).collect()
+}
+
 fn key(number: u64) -> Key {
     CertId::entry("log.example", number).key()
 }
 
 fn key_question(epoch: Epoch, ordinal: u32, number: u64) -> (Epoch, KeyQuestion) {
     let news = if number.is_multiple_of(2) { News::Certificate } else { News::Rejected };
-    (epoch, KeyQuestion { key: key(number), ordinal, from: ordinal + 100, news })
+    (epoch, KeyQuestion { key: key(number), ordinal, from: ordinal + 100, generation: 0, news })
 }
 
 fn run_dedup(workers: usize, arrival: Arrival, known: &[Key], asked: &[(Epoch, KeyQuestion)]) -> Vec<First> {
+    run_dedup_of(workers, arrival, &of_generation_0(known), asked)
+}
+
+fn run_dedup_of(workers: usize, arrival: Arrival, known: &[(u32, Key)], asked: &[(Epoch, KeyQuestion)]) -> Vec<First> {
     let (known, asked) = (under_epoch_0(known), asked.to_vec());
     by_position(run(workers, move |scope, answers| {
         let (index, peers) = (scope.index(), scope.peers());
@@ -126,6 +134,42 @@ fn dedup_of_many_questions() {
     }
 }
 
+/// Generations of three epochs each; what is known came in generations 0 to 4.
+#[test]
+fn dedup_forgets_by_generations() {
+    let mut random = Random::new(8);
+    let known: Vec<(u32, Key)> = (0..200).map(|number| (number as u32 % 5, key(number))).collect();
+    let generation = |epoch: Epoch| 5 + epoch as u32 / 3;
+    let asked: Vec<(Epoch, KeyQuestion)> = (0..4_000)
+        .map(|n| {
+            let (epoch, question) = key_question(1 + random.below(60), n, random.below(900));
+            (epoch, KeyQuestion { generation: generation(epoch), ..question })
+        })
+        .collect();
+
+    let mut came: HashMap<Key, u32> = known.iter().map(|(generation, key)| (*key, *generation)).collect();
+    let mut in_order = asked.clone();
+    in_order.sort_by_key(|(epoch, question)| (*epoch, question.ordinal));
+    let mut again = 0;
+    in_order.retain(|(epoch, question)| {
+        let now = generation(*epoch);
+        let before = came.get(&question.key).copied();
+        let is_new = before.is_none_or(|before| now - before > Horizon::GENERATIONS);
+        if is_new {
+            came.insert(question.key, now);
+            again += usize::from(before.is_some());
+        }
+        is_new
+    });
+    assert!(again > 100, "{again}");
+    let want = by_position(in_order.iter().map(|(epoch, q)| (*epoch, q.ordinal, q.from, q.news)).collect());
+    for workers in WORKERS {
+        for arrival in ARRIVALS {
+            assert_eq!(run_dedup_of(workers, arrival, &known, &asked), want, "workers={workers} {arrival:?}");
+        }
+    }
+}
+
 /// differential-dataflow's `distinct` has each key once, from the first epoch that shows it.
 #[test]
 fn dedup_agrees_with_distinct() {
@@ -148,7 +192,7 @@ fn dedup_agrees_with_distinct() {
 }
 
 fn entry_question(epoch: Epoch, ordinal: u32, place: EntryPlace, tag: u32) -> (Epoch, EntryQuestion) {
-    (epoch, EntryQuestion { place, tag, ordinal, from: ordinal + 100 })
+    (epoch, EntryQuestion { place, tag, ordinal, from: ordinal + 100, generation: 0 })
 }
 
 fn run_entries(
@@ -157,7 +201,8 @@ fn run_entries(
     known: &[(EntryPlace, u32)],
     asked: &[(Epoch, EntryQuestion)],
 ) -> Vec<First> {
-    let (known, asked) = (under_epoch_0(known), asked.to_vec());
+    let known: Vec<_> = known.iter().map(|(place, tag)| (0, *place, *tag)).collect();
+    let (known, asked) = (under_epoch_0(&known), asked.to_vec());
     by_position(run(workers, move |scope, answers| {
         let (index, peers) = (scope.index(), scope.peers());
         let asked = feed(scope, share(&asked, arrival, index, peers));
@@ -276,7 +321,7 @@ fn once_keeps_the_first_in_the_input() {
     let candidates: Vec<(Epoch, Candidate)> = (0..2_000)
         .map(|n| {
             let finding = finding(random.below(500), u64::from(n));
-            (1 + random.below(40), Candidate { finding, ordinal: n })
+            (1 + random.below(40), Candidate { finding, ordinal: n, generation: 0 })
         })
         .collect();
     let known: Vec<Key> = (0..60).map(|number| Key::finding(&finding(number, 0).id)).collect();
@@ -290,7 +335,7 @@ fn once_keeps_the_first_in_the_input() {
 
     for workers in WORKERS {
         for arrival in ARRIVALS {
-            let (known, candidates) = (under_epoch_0(&known), candidates.clone());
+            let (known, candidates) = (under_epoch_0(&of_generation_0(&known)), candidates.clone());
             let kept: Vec<(Epoch, EpochRows)> = run(workers, move |scope, kept| {
                 let (index, peers) = (scope.index(), scope.peers());
                 let candidates = feed(scope, share(&candidates, arrival, index, peers));

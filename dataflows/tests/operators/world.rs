@@ -81,13 +81,16 @@ impl Blocks for MemoryBlocks {
 }
 
 pub(crate) struct MemoryKnown {
-    batches: VecDeque<Vec<Known>>,
+    batches: VecDeque<(u32, Vec<Known>)>,
     delay: Delay,
 }
 
 impl MemoryKnown {
-    pub(crate) fn new(known: &[Known], seed: u64) -> Self {
-        Self { batches: known.chunks(50).map(<[_]>::to_vec).collect(), delay: Delay::new(seed) }
+    /// Each with its generation.
+    pub(crate) fn new(known: &[(u32, Known)], seed: u64) -> Self {
+        let batches = known.chunk_by(|(a, _), (b, _)| a == b).flat_map(|generation| generation.chunks(50));
+        let batches = batches.map(|batch| (batch[0].0, batch.iter().map(|(_, known)| known.clone()).collect()));
+        Self { batches: batches.collect(), delay: Delay::new(seed) }
     }
 }
 
@@ -96,7 +99,7 @@ impl KnownRows for MemoryKnown {
         self.delay.waker = Some(waker);
     }
 
-    fn poll(&mut self) -> Poll<Vec<Known>> {
+    fn poll(&mut self) -> Poll<(u32, Vec<Known>)> {
         if self.delay.too_early() {
             return Poll::Pending;
         }

@@ -7,7 +7,7 @@ use arrow_array::cast::AsArray;
 use arrow_array::types::Int64Type;
 use arrow_array::{RecordBatch, StringArray};
 use ct_model::id::{from_hex, log_digest};
-use ct_model::{CertId, EntryPlace, Key, Table};
+use ct_model::{Age, CertId, EntryPlace, Horizon, Key, Table};
 
 use super::{Lake, coverage};
 use crate::error::SinkError;
@@ -29,7 +29,10 @@ pub enum Known {
 }
 
 impl Lake {
-    /// Hands `part` of `parts` of everything known to `each`, in batches of at most 4,096, until it breaks off.
+    /// Hands `part` of `parts` of everything known to `each`, in batches of at most 4,096, until it breaks off. With each
+    /// batch comes its generation: 0, or with `within` a horizon and the age now, that of the manifest it is from.
+    ///
+    /// What lies beyond the horizon is not read.
     ///
     /// File `i` of the lake belongs to part `i % parts`, so all parts together read everything once. Memory is bounded
     /// by a few columns of one row group. Call [`Lake::recover`] before: all files of the newest manifest must be there.
@@ -37,11 +40,17 @@ impl Lake {
         &self,
         part: usize,
         parts: usize,
-        each: &mut dyn FnMut(Vec<Known>) -> ControlFlow<()>,
+        within: Option<(Horizon, Age)>,
+        each: &mut dyn FnMut(u32, Vec<Known>) -> ControlFlow<()>,
     ) -> Result<(), SinkError> {
         let mut position = 0;
         for manifest in self.manifests()? {
-            for file in manifest?.files {
+            let manifest = manifest?;
+            let generation = within.map_or(0, |(horizon, _)| horizon.generation(manifest.age));
+            if within.is_some_and(|(horizon, now)| horizon.is_beyond(manifest.age, now)) {
+                continue;
+            }
+            for file in manifest.files {
                 if !columns(file.table).is_empty() && position % parts == part {
                     let mut read = |batch: RecordBatch| {
                         let known = match file.table {
@@ -53,7 +62,7 @@ impl Lake {
                             Table::Coverage => stretches(&batch),
                         };
                         let known = known.ok_or_else(|| not_an_id(&file))?;
-                        Ok(if known.is_empty() { ControlFlow::Continue(()) } else { each(known) })
+                        Ok(if known.is_empty() { ControlFlow::Continue(()) } else { each(generation, known) })
                     };
                     if self.scan_while(&file, columns(file.table), &mut read)?.is_break() {
                         return Ok(());

@@ -1,6 +1,6 @@
 //! Compares the lake with its manifests.
 //!
-//! Memory: one row group's id columns, the paths of all files, and [`KEYS_MAX`] keys of 16 bytes. More rows than that
+//! Memory: one row group's id columns, the paths of all files, and [`KEYS_MAX`] keys of 24 bytes. More rows than that
 //! take several passes over the id columns, each over the keys of its share. Reads one file after the other.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
@@ -11,7 +11,7 @@ use arrow_array::cast::AsArray;
 use arrow_array::types::Int64Type;
 use arrow_array::{RecordBatch, StringArray};
 use ct_model::id::{digest, to_hex};
-use ct_model::{Key, Table};
+use ct_model::{Age, Horizon, Key, Table};
 use sha2::{Digest, Sha256};
 
 use super::Lake;
@@ -20,8 +20,8 @@ use super::read::Published;
 use crate::error::SinkError;
 use crate::manifest::{FileEntry, Manifest};
 
-/// Keys compared in one pass: 128 MiB.
-const KEYS_MAX: u64 = 8 << 20;
+/// Keys compared in one pass: 120 MiB.
+const KEYS_MAX: u64 = 5 << 20;
 /// Repeated ids of a table that are named; more are counted.
 const DUPLICATES_NAMED_MAX: usize = 1_000;
 /// Read at a time to hash a file.
@@ -111,7 +111,24 @@ pub struct Verified {
     pub bytes: u64,
     /// Files of the newest manifest that still wait to become visible: a job is doing that now, or its next start will.
     pub unpublished: u64,
+    /// Rows that are there again because they came again beyond the horizon of the job that took them.
+    pub again: u64,
     pub faults: u64,
+}
+
+/// A file of a manifest, and when the manifest was written.
+struct Listed {
+    sequence: u64,
+    file: FileEntry,
+    age: Age,
+    horizon: Option<Horizon>,
+}
+
+/// What identifies a row, in two halves so that it takes 24 bytes, and which file it is in.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Row {
+    key: [u64; 2],
+    place: u32,
 }
 
 impl Lake {
@@ -134,7 +151,7 @@ impl Lake {
         let mut whole = Vec::new();
         let mut listed = BTreeSet::new();
         let (files, newest) = self.check_chain(&mut verified, fault)?;
-        for (sequence, file) in files {
+        for Listed { sequence, file, age, horizon } in files {
             extra.remove(&file.path);
             if !listed.insert(file.path.clone()) {
                 fault(Fault::ListedTwice { path: file.path });
@@ -145,7 +162,7 @@ impl Lake {
                     verified.files += 1;
                     verified.rows += file.rows;
                     verified.bytes += file.bytes;
-                    whole.push(file);
+                    whole.push(Listed { sequence, file, age, horizon });
                 }
                 Some(Fault::Missing { .. }) if sequence == newest && self.store.size(&file.staged)?.is_some() => {
                     verified.unpublished += 1;
@@ -157,8 +174,8 @@ impl Lake {
             fault(Fault::Extra { path });
         }
         for table in [Table::Certificates, Table::Entries, Table::Findings] {
-            let files: Vec<&FileEntry> = whole.iter().filter(|file| file.table == table).collect();
-            self.check_repeats(table, &files, keys_max, fault)?;
+            let files: Vec<&Listed> = whole.iter().filter(|listed| listed.file.table == table).collect();
+            verified.again += self.check_repeats(table, &files, keys_max, fault)?;
         }
         verified.faults = faults;
         Ok(verified)
@@ -178,12 +195,12 @@ impl Lake {
         Ok(paths)
     }
 
-    /// All files with the manifest that lists them, and the newest manifest's number.
+    /// All files in the order of their manifests, and the newest manifest's number.
     fn check_chain(
         &self,
         verified: &mut Verified,
         fault: &mut dyn FnMut(Fault),
-    ) -> Result<(Vec<(u64, FileEntry)>, u64), SinkError> {
+    ) -> Result<(Vec<Listed>, u64), SinkError> {
         let mut files = Vec::new();
         let mut expected = 1;
         // Outer `None`: the manifest before this one cannot be read.
@@ -214,7 +231,8 @@ impl Lake {
             }
             lake_id.get_or_insert_with(|| manifest.lake.clone());
             verified.manifests += 1;
-            files.extend(manifest.files.into_iter().map(|file| (sequence, file)));
+            let Manifest { age, horizon, files: listed, .. } = manifest;
+            files.extend(listed.into_iter().map(|file| Listed { sequence, file, age, horizon }));
         }
         Ok((files, sequences.last().copied().unwrap_or(0)))
     }
@@ -257,42 +275,50 @@ impl Lake {
         Ok(to_hex(&hash.finalize()))
     }
 
+    /// Gives the number of rows that came again beyond a horizon.
     fn check_repeats(
         &self,
         table: Table,
-        files: &[&FileEntry],
+        files: &[&Listed],
         keys_max: u64,
         fault: &mut dyn FnMut(Fault),
-    ) -> Result<(), SinkError> {
-        let rows: u64 = files.iter().map(|file| file.rows).sum();
+    ) -> Result<u64, SinkError> {
+        let rows: u64 = files.iter().map(|listed| listed.file.rows).sum();
         let passes = rows.div_ceil(keys_max);
         // With a key of its own, or a feed could choose ids that all fall into one pass.
         let share = RandomState::new();
         let mut repeated = HashSet::new();
-        let mut more = 0;
+        let (mut more, mut again) = (0, 0);
         for pass in 0..passes {
             let mut keys = Vec::new();
-            for file in files {
-                self.identities(file, &mut |key, _| {
+            for (place, listed) in (0_u32..).zip(files) {
+                self.identities(&listed.file, &mut |key, _| {
                     if passes == 1 || share.hash_one(key) % passes == pass {
-                        keys.push(key);
+                        keys.push(Row { key: [(key >> 64) as u64, key as u64], place });
                     }
                 })?;
             }
             keys.sort_unstable();
-            for run in keys.chunk_by(|a, b| a == b).filter(|run| run.len() > 1) {
-                if repeated.len() < DUPLICATES_NAMED_MAX {
-                    repeated.insert(run[0]);
+            for run in keys.chunk_by(|a, b| a.key == b.key).filter(|run| run.len() > 1) {
+                let came_again = |pair: &[Row]| {
+                    let [first, later] = [pair[0], pair[1]].map(|row| files[row.place as usize]);
+                    later.horizon.is_some_and(|horizon| horizon.is_beyond(first.age, later.age))
+                };
+                if run.windows(2).all(came_again) {
+                    again += run.len() as u64 - 1;
+                } else if repeated.len() < DUPLICATES_NAMED_MAX {
+                    let [high, low] = run[0].key;
+                    repeated.insert(u128::from(high) << 64 | u128::from(low));
                 } else {
                     more += 1;
                 }
             }
         }
         if repeated.is_empty() {
-            return Ok(());
+            return Ok(again);
         }
         let mut named: BTreeMap<String, Vec<String>> = BTreeMap::new();
-        for file in files {
+        for Listed { file, .. } in files {
             self.identities(file, &mut |key, name| {
                 if repeated.contains(&key) {
                     named.entry(name()).or_default().push(file.path.clone());
@@ -305,7 +331,7 @@ impl Lake {
         if more > 0 {
             fault(Fault::Duplicates { table, more });
         }
-        Ok(())
+        Ok(again)
     }
 
     /// What identifies each row of a file: a key, and a way to its name.
@@ -411,6 +437,8 @@ mod tests {
             counts: Counts::default(),
             totals: Counts::default(),
             newest_seen: None,
+            age: Age::default(),
+            horizon: None,
             files,
         };
         lake.commit(&manifest).unwrap();
@@ -430,11 +458,71 @@ mod tests {
             assert_eq!((verified.rows, verified.faults), (7, 2));
         }
         let mut known = 0;
-        lake.known(0, 1, &mut |batch| {
+        lake.known(0, 1, None, &mut |_, batch| {
             known += batch.len();
             ControlFlow::Break(())
         })
         .unwrap();
         assert_eq!(known, 4, "reading ends with the first batch");
+    }
+
+    /// The same entry in manifests of different ages: within the horizon it is a fault, beyond it is counted.
+    #[test]
+    fn what_came_again_beyond_the_horizon_is_counted() {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let lake = Lake::open(Store::from_objects(Arc::new(InMemory::new()), runtime.handle().clone()));
+        let entry = EntryRecord {
+            log: Some("a.example".into()),
+            log_index: Some(1),
+            kind: None,
+            id: CertId::der([1; 32]),
+            sha256: None,
+            submitted: None,
+            seen: None,
+            feed: "test".into(),
+        };
+        let horizon = Some(Horizon(800));
+        // Ages in ms; a generation is 100 ms.
+        let manifests = [(50, horizon), (950, horizon), (960, None), (5_000, None)];
+        let mut previous = None;
+        let mut told = Vec::new();
+        for (sequence, (ms, horizon)) in (1..).zip(manifests) {
+            let rows = Rows { entries: vec![entry.clone()], ..Rows::default() };
+            let files = lake.stage("job", sequence, 0, encode(rows, &Default::default()).unwrap()).unwrap();
+            let manifest = Manifest {
+                format: crate::manifest::FORMAT,
+                sequence,
+                previous,
+                lake: "l".into(),
+                job: "job".into(),
+                resume: ResumePoint::default(),
+                counts: Counts::default(),
+                totals: Counts::default(),
+                newest_seen: None,
+                age: Age { ms, at_ms: 1 },
+                horizon,
+                files,
+            };
+            previous = Some(Manifest::digest(&manifest.encode()));
+            lake.commit(&manifest).unwrap();
+            lake.publish(&manifest).unwrap();
+            let verified = lake.verify(&mut |_| {}).unwrap();
+            told.push((verified.again, verified.faults));
+        }
+        assert_eq!(told, [(0, 0), (1, 0), (0, 1), (0, 1)]);
+
+        let known = |now| {
+            let mut generations = Vec::new();
+            let within = Some((Horizon(800), Age { ms: now, at_ms: 1 }));
+            let mut each = |generation, batch: Vec<_>| {
+                generations.push((generation, batch.len()));
+                ControlFlow::Continue(())
+            };
+            lake.known(0, 1, within, &mut each).unwrap();
+            generations
+        };
+        assert_eq!(known(850), [(0, 1), (9, 1), (9, 1), (50, 1)]);
+        assert_eq!(known(950), [(9, 1), (9, 1), (50, 1)]);
+        assert_eq!(known(5_000), [(50, 1)]);
     }
 }

@@ -3,6 +3,7 @@
 //! Everything here is a pure function of its input. No clock, no file, no network, no thread: whatever is decided
 //! here is decided the same way by every worker, in every process, in every later run.
 
+pub mod age;
 pub mod counts;
 pub mod ctlog;
 pub mod id;
@@ -12,6 +13,7 @@ pub mod record;
 pub mod time;
 pub mod x509;
 
+pub use age::{Age, Horizon};
 pub use counts::Counts;
 pub use id::{CertId, EntryPlace, IdKind, Key};
 pub use record::{

@@ -10,6 +10,8 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
+use ct_model::Age;
+
 use crate::error::SourceError;
 use crate::inlet::{Gone, Inlet, Outlet, inlet};
 use crate::journal::{Batch, Body, Damage, Gap, JournalError, JournalReader, Kind};
@@ -32,6 +34,8 @@ pub struct JournalBlock {
     pub feed: Arc<str>,
     /// When it was written, unix ms.
     pub at_ms: Option<u64>,
+    /// How long journals were written up to it.
+    pub age: Age,
     /// Lines of the segment between the block before and `text`.
     pub lines_before: u64,
     pub text: Vec<u8>,
@@ -51,17 +55,26 @@ pub enum News {
 /// What a worker gets of a journal; after an error nothing more comes.
 pub type JournalInlet = Inlet<Result<News, JournalError>>;
 
-/// Follows the journal in `dir` from segment and batch `from` on; gives one inlet for each local worker.
+/// Follows the journal in `dir` from segment and batch `from` on, where `age` is how long journals were written; gives one inlet for each local worker.
 ///
 /// The threads end soon after their inlets are dropped.
-pub fn follow(dir: &Path, placement: Placement, from: (u32, u32)) -> Result<Vec<JournalInlet>, SourceError> {
+pub fn follow(dir: &Path, placement: Placement, from: (u32, u32), age: Age) -> Result<Vec<JournalInlet>, SourceError> {
     let mut inlets = Vec::with_capacity(placement.workers);
     for worker in 0..placement.workers {
         let (outlet, inlet) = inlet(worker, BLOCKS_WAITING_MAX);
         inlets.push(inlet);
         let reader = JournalReader::open(dir, from);
-        let mut follower =
-            Follower { placement, worker, reader, next: from, told: from, last_ms: None, gaps: Vec::new(), outlet };
+        let mut follower = Follower {
+            placement,
+            worker,
+            reader,
+            next: from,
+            told: from,
+            age,
+            last_ms: None,
+            gaps: Vec::new(),
+            outlet,
+        };
         thread::Builder::new()
             .name(format!("ct-tail-{worker}"))
             .spawn(move || follower.run())
@@ -78,6 +91,8 @@ struct Follower {
     next: (u32, u32),
     /// What the worker knows of `next`.
     told: (u32, u32),
+    /// Up to the last batch.
+    age: Age,
     /// When the last batch was written, unix ms.
     last_ms: Option<u64>,
     /// To be told with the next batch.
@@ -128,6 +143,7 @@ impl Follower {
         self.pass((batch.segment, batch.batch))?;
         let own = self.owns(self.next);
         let at_ms = batch.at_ms();
+        at_ms.into_iter().for_each(|at_ms| self.age.reach(at_ms));
         let mut block = JournalBlock { offset: batch.offset, at_ms, lines_before: 1, ..self.block() };
         // What was lost came before this batch.
         let to_ms = at_ms.or(self.last_ms).unwrap_or_default();
@@ -165,7 +181,7 @@ impl Follower {
     /// An empty one at the next position.
     fn block(&self) -> JournalBlock {
         let (segment, batch) = self.next;
-        JournalBlock { segment, batch, ..JournalBlock::default() }
+        JournalBlock { segment, batch, age: self.age, ..JournalBlock::default() }
     }
 
     /// A gap of all feeds since the last batch, up to a time that is not known so far.

@@ -47,7 +47,7 @@ use serde::{Deserialize, Serialize};
 
 pub use error::JournalError;
 pub use id::JournalId;
-pub use reader::JournalReader;
+pub use reader::{JournalReader, bytes_behind};
 pub use writer::{Journal, Options, Recovery};
 
 /// A longer frame is refused.

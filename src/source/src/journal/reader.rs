@@ -4,7 +4,27 @@ use std::path::{Path, PathBuf};
 
 use super::head::Head;
 use super::scan::Scan;
-use super::{Batch, Body, JournalError, Kind, list_segments};
+use super::{Batch, Body, JournalError, Kind, list_segments, segment_path};
+
+/// Bytes that are durable in the journal in `dir` and lie behind `position`: a segment, and bytes from its start.
+///
+/// What was deleted in between does not count. `(0, 0)` is the beginning of what there is.
+pub fn bytes_behind(dir: &Path, position: (u32, u64)) -> Result<u64, JournalError> {
+    let head = Head::read(dir).map_err(JournalError::io("reading", &Head::path(dir)))?;
+    let Some(head) = head.filter(|head| head.segment >= position.0) else { return Ok(0) };
+    let begin = |segment| if segment == position.0 { position.1 } else { 0 };
+    let mut bytes = head.bytes.saturating_sub(begin(head.segment));
+    let closed = list_segments(dir)?.into_iter().filter(|segment| (position.0..head.segment).contains(segment));
+    for segment in closed {
+        let path = segment_path(dir, segment);
+        match path.metadata() {
+            Ok(metadata) => bytes += metadata.len().saturating_sub(begin(segment)),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(source) => return Err(JournalError::io("reading", &path)(source)),
+        }
+    }
+    Ok(bytes)
+}
 
 /// One reader of a journal. It changes nothing in it and needs no writer, but sees only what a writer's head covers.
 ///

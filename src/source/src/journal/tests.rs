@@ -850,3 +850,27 @@ fn a_killed_writer_loses_nothing_that_was_shown() {
         assert_eq!(all.iter().filter(|event| **event == line("a", "0 ")).count(), round + 1);
     }
 }
+
+#[test]
+fn what_lies_behind_a_position() {
+    let dir = tempfile::tempdir().unwrap();
+    assert_eq!(bytes_behind(dir.path(), (0, 0)).unwrap(), 0, "no journal");
+    let mut journal = open_with(dir.path(), 1).0;
+    for at_ms in 1..=3 {
+        journal.append("a", at_ms, b"{}").unwrap();
+        journal.commit().unwrap();
+    }
+    let lengths: Vec<u64> =
+        (1..=3).map(|segment| fs::metadata(segment_path(dir.path(), segment)).unwrap().len()).collect();
+    let behind = |position| bytes_behind(dir.path(), position).unwrap();
+    assert_eq!(behind((0, 0)), lengths.iter().sum::<u64>());
+    assert_eq!(behind((1, 5)), lengths.iter().sum::<u64>() - 5);
+    assert_eq!(behind((3, lengths[2] - 1)), 1);
+    assert_eq!(behind((3, u64::MAX)), 0);
+    assert_eq!(behind((4, 0)), 0, "a place that is not written so far");
+    journal.release(2).unwrap();
+    assert_eq!(behind((1, 5)), lengths[1] + lengths[2], "what is deleted does not wait");
+    // Not durable: the file has more than the head says.
+    write_head(dir.path(), 3, 1);
+    assert_eq!(behind((2, 0)), lengths[1] + 1);
+}
