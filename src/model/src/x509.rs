@@ -1,7 +1,7 @@
 //! What a certificate says, read out of its DER.
 //!
-//! Two readers look at every certificate. x509-parser judges: what it refuses, or what is known to slip past it, is
-//! [`ParseState::Partial`]. A tolerant walk (`walk`) finds the fields, so that one bad date does not cost the names,
+//! Two readers look at every certificate. x509-parser judges (`strict`): what it refuses, or what is known to slip past
+//! it, is [`ParseState::Partial`]. A tolerant walk (`walk`) finds the fields, so that one bad date does not cost the names,
 //! and so that a certificate says the same whether or not a strict parser likes it. Only bytes without even the frame
 //! of a certificate are [`ParseState::Failed`].
 //!
@@ -12,6 +12,7 @@ mod dn;
 mod oid;
 pub mod raw;
 pub mod sct;
+mod strict;
 #[cfg(test)]
 mod tests;
 mod validity;
@@ -23,9 +24,7 @@ use std::sync::Arc;
 
 use sha1::Sha1;
 use sha2::{Digest, Sha256};
-use x509_parser::certificate::X509CertificateParser;
 use x509_parser::error::X509Error;
-use x509_parser::nom::Parser;
 
 use crate::id::to_hex;
 use crate::name::{NameSource, Names, readings, registered_domains};
@@ -135,7 +134,7 @@ impl Decoder {
             return Certificate::failed(der, "not the frame of a certificate");
         };
         let sha1 = Sha1::digest(der).into();
-        let refused = judge(der).err();
+        let refused = strict::refusal(der);
         let fields = Fields::read(frame.tbs, &mut fault);
         let found = self.read_extensions(&fields.extensions, &mut fault);
         // After the SANs, because names are listed in that order.
@@ -306,13 +305,6 @@ struct Found {
     is_ca: Option<bool>,
     sct_count: Option<u32>,
     scts: Vec<Sct>,
-}
-
-/// The strict reading. The insides of extensions are left out: those that matter here are read anyway, and the others
-/// cost half the time.
-fn judge(der: &[u8]) -> Result<(), X509Error> {
-    let mut parser = X509CertificateParser::new().with_deep_parse_extensions(false);
-    parser.parse(der).map(|_| ()).map_err(X509Error::from)
 }
 
 fn explain(fault: Option<&'static str>, refused: Option<&X509Error>) -> Option<Box<str>> {

@@ -1,24 +1,57 @@
 //! Leaves the chain out of a message before it is parsed.
 //!
 //! Three fifths of a full message are the certificates of its issuers, which nothing here looks at. Finding where they
-//! end takes a search for quotes, a tenth of what parsing them costs.
+//! end takes a search for quotes, a tenth of what parsing them costs; and less where the same chain was met before,
+//! as it mostly was: an issuer's certificates all come with the same one.
+
+use std::collections::HashMap;
 
 use memchr::{memchr2, memmem};
 
 const KEY: &str = "\"chain\":[";
+/// Of a chain, to know it by: as far as the serial number of its first certificate, in the usual shapes.
+const HEAD_BYTES: usize = 96;
+const CHAIN_BYTES_MAX: usize = 16 << 10;
+const CHAINS_MAX: usize = 512;
 
-/// `text` with the array of its first key `chain` emptied; `None` when there is none, or its end cannot be told.
-///
-/// What stands behind the key is at the place of a value whatever stands before it: a quote inside a text has a
-/// backslash before it, so that the key's own quotes begin and end a text, or the text was no JSON before them. The
-/// rest of the message means the same without the array. What is between its brackets is no longer checked to be JSON.
-pub(super) fn cut(text: &str) -> Option<String> {
-    let start = memmem::find(text.as_bytes(), KEY.as_bytes())? + KEY.len();
-    let length = array_length(&text.as_bytes()[start..])?;
-    let mut shorter = String::with_capacity(text.len() - length);
-    shorter.push_str(&text[..start]);
-    shorter.push_str(&text[start + length..]);
-    Some(shorter)
+/// Finds chains. Keeps those it has met, a bounded number of them.
+#[derive(Default)]
+pub(super) struct Chains {
+    /// From behind the opening bracket up to and with the closing one.
+    met: HashMap<[u8; HEAD_BYTES], Box<[u8]>>,
+}
+
+impl Chains {
+    /// `text` with the array of its first key `chain` emptied; `None` when there is none, or its end cannot be told.
+    ///
+    /// What stands behind the key is at the place of a value whatever stands before it: a quote inside a text has a
+    /// backslash before it, so that the key's own quotes begin and end a text, or the text was no JSON before them.
+    /// The rest of the message means the same without the array. What is between its brackets is no longer checked to
+    /// be JSON.
+    pub(super) fn cut(&mut self, text: &str) -> Option<String> {
+        let start = memmem::find(text.as_bytes(), KEY.as_bytes())? + KEY.len();
+        let length = self.length(&text.as_bytes()[start..])?;
+        let mut shorter = String::with_capacity(text.len() - length);
+        shorter.push_str(&text[..start]);
+        shorter.push_str(&text[start + length..]);
+        Some(shorter)
+    }
+
+    /// As [`array_length`], which looks at no byte behind the closing bracket: what begins like a chain ends like it.
+    fn length(&mut self, rest: &[u8]) -> Option<usize> {
+        let Some(head) = rest.first_chunk() else { return array_length(rest) };
+        if let Some(chain) = self.met.get(head).filter(|chain| rest.starts_with(chain)) {
+            return Some(chain.len() - 1);
+        }
+        let length = array_length(rest)?;
+        if (HEAD_BYTES..CHAIN_BYTES_MAX).contains(&length) {
+            if self.met.len() >= CHAINS_MAX {
+                self.met.clear();
+            }
+            self.met.insert(*head, rest[..=length].into());
+        }
+        Some(length)
+    }
 }
 
 /// Bytes up to the bracket that closes an array whose opening one comes before `rest`.
@@ -57,7 +90,13 @@ mod tests {
     /// Whatever is cut, the rest reads as the whole text does, but for the chain.
     #[track_caller]
     fn check(text: &str) {
-        let Some(shorter) = cut(text) else { return };
+        check_with(&mut Chains::default(), text);
+    }
+
+    #[track_caller]
+    fn check_with(chains: &mut Chains, text: &str) {
+        let Some(shorter) = chains.cut(text) else { return };
+        assert_eq!(Some(&shorter), cut(text).as_ref(), "{text}");
         let whole: Result<Value, _> = serde_json::from_str(text);
         let shorter: Result<Value, _> = serde_json::from_str(&shorter);
         if let Ok(mut whole) = whole {
@@ -66,6 +105,10 @@ mod tests {
             empty_chains(&mut shorter);
             assert_eq!(shorter, whole, "{text}");
         }
+    }
+
+    fn cut(text: &str) -> Option<String> {
+        Chains::default().cut(text)
     }
 
     fn empty_chains(value: &mut Value) {
@@ -128,5 +171,41 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn chains_met_before() {
+        let mut chains = Chains::default();
+        let long = "A".repeat(HEAD_BYTES);
+        let inside = [
+            format!(r#""{long}""#),
+            format!(r#""{long}","B""#),
+            format!(r#""{long}B""#),
+            format!(r#""{long}\"]""#),
+            format!(r#""{long}""#),
+            format!(r#"["{long}"]"#),
+            format!(r#"["{long}"],"{long}""#),
+            r#""A""#.to_owned(),
+        ];
+        for inside in inside.iter().chain(&inside) {
+            for rest in ["", r#","z":"]""#, r#","chain":[]"#] {
+                check_with(&mut chains, &format!(r#"{{"chain":[{inside}]{rest}}}"#));
+            }
+            assert_eq!(chains.cut(&format!(r#"{{"chain":[{inside}"#)), None);
+        }
+        assert_eq!(chains.met.len(), 2, "the newest of each head");
+    }
+
+    #[test]
+    fn endless_chains_are_forgotten() {
+        let mut chains = Chains::default();
+        let long = "A".repeat(HEAD_BYTES);
+        for number in 0..=CHAINS_MAX {
+            let text = format!(r#"{{"chain":["{number:08}{long}"]}}"#);
+            assert_eq!(chains.cut(&text).as_deref(), Some(r#"{"chain":[]}"#));
+        }
+        assert_eq!(chains.met.len(), 1);
+        chains.cut(&format!(r#"{{"chain":["{}"]}}"#, "A".repeat(CHAIN_BYTES_MAX)));
+        assert_eq!(chains.met.len(), 1, "too long to keep");
     }
 }

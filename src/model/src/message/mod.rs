@@ -24,6 +24,7 @@ use crate::id::{self, CertId, EntryPlace, Key};
 use crate::record::{Coverage, EntryKind};
 use crate::time::Timestamp;
 use crate::x509;
+use chain::Chains;
 use json::{Data, Leaf, Scalar, Update};
 
 /// Why a message cannot be used. The words are a contract: they stand in `rejected.reason`.
@@ -149,10 +150,11 @@ pub struct Log {
     pub digest: u64,
 }
 
-/// Reads messages. Keeps the names of the logs it has met, a bounded number of them.
+/// Reads messages. Keeps the names of the logs and the chains it has met, a bounded number of them.
 #[derive(Default)]
 pub struct Reader {
     logs: HashMap<Box<str>, Log>,
+    chains: Chains,
 }
 
 impl Reader {
@@ -167,7 +169,7 @@ impl Reader {
         if text.starts_with(log_line::HEAD) {
             return self.log_line(text);
         }
-        match chain::cut(text) {
+        match self.chains.cut(text) {
             None => self.understand(text, text),
             Some(shorter) => self.understand(&shorter, text).map(Message::into_owned),
         }

@@ -10,8 +10,9 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use x509_parser::asn1_rs::{Any, FromDer};
-use x509_parser::certificate::X509Certificate;
+use x509_parser::certificate::{X509Certificate, X509CertificateParser};
 use x509_parser::extensions::{GeneralName, ParsedExtension};
+use x509_parser::nom::Parser;
 
 use super::*;
 use crate::id::from_hex;
@@ -218,6 +219,26 @@ fn root() {
     assert_eq!(root.signature_algorithm.as_deref(), Some("sha256-rsa"));
     assert_eq!((root.is_ca, root.sct_count, root.parse), (Some(true), Some(0), ParseState::Ok));
     assert_eq!((root.names, root.odd_names), (Vec::new(), Vec::new()));
+}
+
+#[test]
+fn plain_and_not() {
+    assert!(strict::is_plain(&bytes(PRECERT)) && strict::is_plain(&bytes(FINAL)));
+    assert!(!strict::is_plain(&bytes(ROOT)), "it lasts until 2060");
+    let plain = Parts { extensions: vec![extension(SUBJECT_ALT_NAME, &[])], ..Parts::new() };
+    assert!(strict::is_plain(&plain.certificate()));
+    let date = |text: &[u8]| Parts { not_before: der(0x17, &[text]), ..plain.clone() };
+    for parts in [
+        Parts { extensions: Vec::new(), ..plain.clone() },
+        Parts { extensions: vec![der(0x30, &[])], ..plain.clone() },
+        Parts { subject: der(0x30, &[&der(0x31, &[])]), ..plain.clone() },
+        Parts { subject: [plain.subject.clone(), der(0x81, &[&[0]])].concat(), ..plain.clone() },
+        date(b"2603011200Z"),
+        date(b"260301120060Z"),
+        date(b"260229120000Z"),
+    ] {
+        assert!(!strict::is_plain(&parts.certificate()));
+    }
 }
 
 #[test]
@@ -518,8 +539,14 @@ fn check_any(decoder: &mut Decoder, der: &[u8]) -> Certificate {
     for name in &certificate.names {
         assert!(crate::name::is_plain(name.as_bytes()));
     }
+    assert!(!strict::is_plain(der) || strict_parser(der).is_ok(), "x509-parser refuses what is plain");
     check_against_x509_parser(der, &certificate);
     certificate
+}
+
+fn strict_parser(der: &[u8]) -> Result<(), String> {
+    let parsed = X509CertificateParser::new().with_deep_parse_extensions(false).parse(der);
+    parsed.map(drop).map_err(|why| why.to_string())
 }
 
 /// Where x509-parser accepts a certificate, both readers must have found the same.

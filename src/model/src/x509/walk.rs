@@ -15,9 +15,9 @@ pub(super) const UTC_TIME: u8 = 0x17;
 pub(super) const GENERALIZED_TIME: u8 = 0x18;
 pub const SEQUENCE: u8 = 0x30;
 pub const SET: u8 = 0x31;
-const VERSION: u8 = 0xa0;
+pub(super) const VERSION: u8 = 0xa0;
 const UNIQUE_IDS: [u8; 4] = [0x81, 0x82, 0xa1, 0xa2];
-const EXTENSIONS: u8 = 0xa3;
+pub(super) const EXTENSIONS: u8 = 0xa3;
 
 /// What is wrong with a certificate, in a few fixed words: the first fault found, since others may follow from it.
 #[derive(Debug, Default)]
