@@ -39,7 +39,9 @@ use crate::cluster::exit::Exit;
 use crate::cluster::signals::{exit_at_second_signal, hangup_flag, stop_flag};
 use crate::config::Config;
 use crate::fail::Failure;
-use crate::job::{Plan, PlanFile, Published, Renewed, Source, Start, Watch, hot_told, open_hot, run_cluster, runtime};
+use crate::job::{
+    Plan, PlanFile, Published, Renewed, Source, Start, Watch, hot_told, open_hot, run_cluster, runtime, start_views,
+};
 use crate::progress::{Status, Ticker};
 use crate::summary::{self, Account};
 use crate::telemetry;
@@ -128,6 +130,7 @@ pub fn run(args: &RunArgs) -> Result<Exit, Failure> {
 
     // What an earlier job had published, and had no time to release.
     collector.release(start.from.segment);
+    let views = start_views(&config, &lake)?;
     let current = RefCell::new(Renewed { modules, module_options, log_level: config.log.level });
     let relieved = Cell::new(None::<Instant>);
     let renewed = || {
@@ -145,6 +148,9 @@ pub fn run(args: &RunArgs) -> Result<Exit, Failure> {
                 telemetry::set_level(renewed.log_level);
                 collector.set_log_level(renewed.log_level);
                 current.replace(renewed.clone());
+                if let Some(views) = &views {
+                    views.look();
+                }
                 Some(renewed)
             }
             Err(error) => {
@@ -171,6 +177,9 @@ pub fn run(args: &RunArgs) -> Result<Exit, Failure> {
         status: &|index, status| view.set_worker(index, status),
         published: &|news: Published| {
             applier.published(news.sequence);
+            if let Some(views) = &views {
+                views.published(news.sequence);
+            }
             collector.release(news.segment);
             let Published { sequence: manifest, files, file_bytes, .. } = news;
             info!(manifest, files, file_bytes, "published");
@@ -184,6 +193,9 @@ pub fn run(args: &RunArgs) -> Result<Exit, Failure> {
     collector.drain();
     let restarts = ended?;
     let report = Arc::into_inner(applier).map(|applier| applier.finish(HOT_DEADLINE));
+    if let Some(views) = views {
+        views.finish(HOT_DEADLINE);
+    }
 
     let now = view.now();
     let status = now.workers.iter().copied().fold(Status::default(), Status::add);
