@@ -49,7 +49,7 @@ def expected(lake, span_s, items, logs=True):
     held = f"FROM {{t}} WHERE seen IS NOT NULL AND {MS} > {after}"
 
     def counted(table, what, source=held):
-        rows = lakes.query(lake, table, f"SELECT {what} AS what, count(*) {source} GROUP BY 1")
+        rows = lakes.query(lake, table, f"SELECT what, count(*) FROM (SELECT {what} AS what {source}) GROUP BY 1")
         return [(name, count) for name, count in rows if name is not None]
 
     counts = {

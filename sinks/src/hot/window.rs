@@ -4,7 +4,7 @@
 //! only those in which something was seen within the window.
 
 use arrow_array::cast::AsArray;
-use arrow_array::{Array, RecordBatch, StringArray, UInt32Array};
+use arrow_array::{Array, Int64Array, RecordBatch, StringArray};
 use ct_model::id::from_hex;
 use ct_model::{CertId, EntryKind, Table, Timestamp};
 
@@ -47,7 +47,7 @@ struct Columns<'a> {
     batch: &'a RecordBatch,
     id_kind: Option<&'a StringArray>,
     id: Option<&'a StringArray>,
-    key_bits: Option<&'a UInt32Array>,
+    key_bits: Option<&'a Int64Array>,
 }
 
 impl<'a> CertificateRow<'a> {
@@ -78,7 +78,7 @@ impl<'a> CertificateRow<'a> {
         self.text("key_algorithm")
     }
 
-    pub fn key_bits(&self) -> Option<u32> {
+    pub fn key_bits(&self) -> Option<i64> {
         self.columns.key_bits.filter(|array| array.is_valid(self.row)).map(|array| array.value(self.row))
     }
 
