@@ -49,7 +49,7 @@ pub(super) fn matches<'s>(
     let keyed = names.map(|(held, name)| (key(&name).key, (held, name))).arrange_by_key_named("names");
     let keys = keyed.clone().flat_map_ref(|_key, (_held, name)| {
         let key = key(name);
-        (key.key != PATTERNS).then(|| [(key.parent, key.key), (ROOT, key.key)]).into_iter().flatten()
+        (key.key != PATTERNS).then_some([(key.parent, key.key), (ROOT, key.key)]).into_iter().flatten()
     });
     let keys = keys.distinct_total();
 
