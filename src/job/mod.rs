@@ -128,11 +128,12 @@ pub fn batch(
     }
 
     let elapsed = started.elapsed();
+    let ended_at = Instant::now();
     let applier = applier.lock().unwrap_or_else(PoisonError::into_inner).take();
     let report = applier.map(|applier| applier.finish(HOT_DEADLINE)).filter(|_| config.hot.url != "none");
     let views = views.lock().unwrap_or_else(PoisonError::into_inner).take();
     if let Some(views) = views {
-        views.finish(HOT_DEADLINE);
+        views.finish(HOT_DEADLINE.saturating_sub(ended_at.elapsed()));
     }
     let account = account(&plan, &lake, &start, elapsed, restarts, status, report)?;
     let text = match args.summary {

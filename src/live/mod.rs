@@ -192,9 +192,10 @@ pub fn run(args: &RunArgs) -> Result<Exit, Failure> {
     drop(looker);
     collector.drain();
     let restarts = ended?;
+    let ended_at = Instant::now();
     let report = Arc::into_inner(applier).map(|applier| applier.finish(HOT_DEADLINE));
     if let Some(views) = views {
-        views.finish(HOT_DEADLINE);
+        views.finish(HOT_DEADLINE.saturating_sub(ended_at.elapsed()));
     }
 
     let now = view.now();

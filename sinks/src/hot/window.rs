@@ -130,14 +130,10 @@ impl Window {
     /// went back, as it may in a small lake: what was left out before belongs into the window now, and only a new one
     /// has it all. After an error too.
     pub fn read(&mut self, newest: u64, each: &mut dyn FnMut(WindowRow<'_>)) -> Result<bool, SinkError> {
-        let mut files: Vec<FileEntry> = Vec::new();
         let mut lake = std::mem::take(&mut self.state.lake);
-        // A file whose newest row is older than a horizon on the way will be older than the last one.
         for sequence in self.calendar.through + 1..=newest {
-            let manifest = Manifest::decode(&self.lake.store().get(&Manifest::path(sequence))?, sequence)?;
+            let manifest = self.manifest(sequence)?;
             self.calendar.add(&manifest);
-            let is_read = |file: &FileEntry| matches!(file.table, Table::Certificates | Table::Entries);
-            files.extend(manifest.files.into_iter().filter(is_read));
             lake = manifest.lake;
         }
         let horizon_ms = self.calendar.horizon_ms();
@@ -145,12 +141,28 @@ impl Window {
             return Ok(false);
         }
         let expired_ms = horizon_ms.map_or(i64::MIN, |horizon_ms| horizon_ms.saturating_sub(self.span_ms));
-        let is_live = |file: &&FileEntry| file.max_seen.is_some_and(|seen| Timestamp(seen).millis() > expired_ms);
-        for file in files.iter().filter(is_live) {
+        let is_live = |seen: Option<i64>| seen.is_some_and(|seen| Timestamp(seen).millis() > expired_ms);
+        let is_read =
+            |file: &FileEntry| matches!(file.table, Table::Certificates | Table::Entries) && is_live(file.max_seen);
+        // A lake may have years of files, and only those of the window are kept in mind: newest first.
+        let mut files: Vec<FileEntry> = Vec::new();
+        for sequence in (self.state.published + 1..=newest).rev() {
+            let manifest = self.manifest(sequence)?;
+            // Everything up to here has expired.
+            if !is_live(manifest.newest_seen) {
+                break;
+            }
+            files.extend(manifest.files.into_iter().rev().filter(is_read));
+        }
+        for file in files.iter().rev() {
             self.scan(file, expired_ms, each)?;
         }
         self.state = WindowState { lake, published: newest.max(self.state.published), horizon_ms };
         Ok(true)
+    }
+
+    fn manifest(&self, sequence: u64) -> Result<Manifest, SinkError> {
+        Manifest::decode(&self.lake.store().get(&Manifest::path(sequence))?, sequence)
     }
 
     fn scan(&self, file: &FileEntry, expired_ms: i64, each: &mut dyn FnMut(WindowRow<'_>)) -> Result<(), SinkError> {
