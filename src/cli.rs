@@ -36,6 +36,8 @@ pub enum Command {
     Check(CheckArgs),
     /// Look into hot state
     Hot(HotArgs),
+    /// Compute the live views from the lake once, and print them as JSON
+    Views(ViewsArgs),
     /// Empty hot state and build it anew from the lake
     RebuildHot(RebuildHotArgs),
     /// List the modules and their options
@@ -242,6 +244,50 @@ pub enum HotQuery {
     },
     /// Counters: totals, by module, by issuer, by hour
     Stats,
+    /// The live views
+    Views,
+    /// The largest counts of a dimension of the live views
+    Top {
+        #[arg(value_enum)]
+        dimension: TopDimension,
+    },
+    /// The newest matches of an item of the live watch list
+    Watch {
+        #[arg(value_name = "ITEM")]
+        item: String,
+    },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum TopDimension {
+    Issuer,
+    Domain,
+    Log,
+}
+
+impl TopDimension {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Issuer => "issuer",
+            Self::Domain => "domain",
+            Self::Log => "log",
+        }
+    }
+}
+
+#[derive(Clone, Debug, Args)]
+pub struct ViewsArgs {
+    #[command(flatten)]
+    pub common: CommonArgs,
+    /// How far back the views reach, in seconds of the input's own time
+    #[arg(long, value_name = "SECONDS")]
+    pub horizon_s: Option<u64>,
+    /// How many of a dimension, and of an item's matches, are printed
+    #[arg(long, value_name = "N")]
+    pub top: Option<usize>,
+    /// A watch list in the form of certspotter
+    #[arg(long, value_name = "FILE")]
+    pub watch_file: Option<PathBuf>,
 }
 
 #[derive(Clone, Debug, Args)]

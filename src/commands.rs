@@ -1,4 +1,4 @@
-//! The commands that run no job: verify, check, hot, rebuild-hot, modules.
+//! The commands that run no job: verify, check, hot, rebuild-hot, views, modules.
 
 mod check;
 mod logs;
@@ -6,19 +6,21 @@ mod tools;
 
 use anyhow::{Context, Result};
 use ct_dataflows::modules::{MODULES, OptionKind};
+use ct_dataflows::views::watch_list;
 use ct_model::id;
 use ct_sinks::Store;
-use ct_sinks::hot::{HotState, Stats, rebuild, redacted};
+use ct_sinks::hot::{HotState, Stats, VIEW_STATE, rebuild, redacted};
 use ct_sinks::lake::{Lake, Verified};
 use serde_json::{Map, Value, json};
 
-use crate::cli::{CommonArgs, Format, HotArgs, HotQuery, ModulesArgs, RebuildHotArgs, VerifyArgs};
+use crate::cli::{CommonArgs, Format, HotArgs, HotQuery, ModulesArgs, RebuildHotArgs, VerifyArgs, ViewsArgs};
 use crate::cluster::exit::Exit;
 use crate::config::Config;
 use crate::fail::Failure;
 use crate::job::{open_hot, runtime};
 use crate::summary::{self, grouped, printable};
 use crate::telemetry;
+use crate::views;
 pub use check::check;
 pub use logs::{coverage, fill};
 pub use tools::{lint, rules, score};
@@ -81,9 +83,27 @@ pub fn rebuild_hot(args: &RebuildHotArgs) -> Result<Exit, Failure> {
     }
     let _lock = lock.filter(|_| is_embedded);
     let manifests = rebuild(&lake, state)?;
+    if config.views.enabled
+        && let Some(mut state) = open_hot(&config.hot, &lake)?
+    {
+        views::rebuild(&lake, &config.views, state.as_mut())?;
+    }
     let (hot, lake) = (redacted(&config.hot.url), redacted(&config.lake.url));
     let text = format!("{}: built from {} manifests of {}\n", printable(&hot), grouped(manifests), printable(&lake));
     summary::print(&text).context("writing the report")?;
+    Ok(Exit::Done)
+}
+
+/// Computes the live views from the lake.
+pub fn views(args: &ViewsArgs) -> Result<Exit, Failure> {
+    let (mut config, lake) = open(&args.common)?;
+    let views = &mut config.views;
+    views.horizon_s = args.horizon_s.unwrap_or(views.horizon_s);
+    views.top = args.top.unwrap_or(views.top);
+    views.watch_file = args.watch_file.clone().or(views.watch_file.take());
+    views.check().map_err(Failure::usage)?;
+    let values = views::compute(&lake, views)?;
+    summary::print(&format!("{}\n", views::document(&values))).context("writing the views")?;
     Ok(Exit::Done)
 }
 
@@ -183,6 +203,13 @@ fn checked(query: &HotQuery) -> Result<HotQuery, Failure> {
             HotQuery::Cert { sha256: id::to_hex(&bytes) }
         }
         HotQuery::Domain { name } => HotQuery::Domain { name: name.trim_end_matches('.').to_ascii_lowercase() },
+        HotQuery::Watch { item } => {
+            let items = watch_list(item).with_context(|| format!("\"{item}\"")).map_err(Failure::usage)?;
+            let [item] = items.as_slice() else {
+                return Err(Failure::usage(anyhow::anyhow!("\"{item}\" is not one item of a watch list")));
+            };
+            HotQuery::Watch { item: item.text().into() }
+        }
         other => other.clone(),
     })
 }
@@ -206,6 +233,16 @@ fn ask(state: &mut dyn HotState, query: &HotQuery) -> Result<Value> {
                     Value::Object(row)
                 })
                 .collect()
+        }
+        HotQuery::Views if state.view(VIEW_STATE)?.is_none() => Value::Null,
+        HotQuery::Views => views::document(&views::of_hot_state(state)?),
+        HotQuery::Top { dimension } => {
+            let top = state.view(&views::top_key(dimension.as_str()))?;
+            top.as_ref().map_or_else(|| json!([]), views::ranks)
+        }
+        HotQuery::Watch { item } => {
+            let found = state.view(&views::item_key(item))?;
+            found.as_ref().map_or_else(|| json!([]), views::matches)
         }
         HotQuery::Stats if is_empty(state)? => Value::Null,
         HotQuery::Stats => {

@@ -25,6 +25,7 @@ pub struct Config {
     pub lake: LakeConfig,
     pub dedup: DedupConfig,
     pub hot: HotConfig,
+    pub views: ViewsConfig,
     pub cluster: ClusterConfig,
     pub log: LogConfig,
     pub modules: ModulesConfig,
@@ -194,6 +195,21 @@ pub struct HotConfig {
     pub timeout_ms: u64,
 }
 
+/// Views that are kept up to date over the newest part of the lake.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ViewsConfig {
+    pub enabled: bool,
+    /// How far they reach back, in seconds of the input's own time.
+    pub horizon_s: u64,
+    /// How many of a dimension, and of an item's matches, are shown.
+    pub top: usize,
+    /// A watch list in the form of certspotter, read again when it changes.
+    pub watch_file: Option<PathBuf>,
+    /// Beyond this the oldest certificates expire early.
+    pub certificates_max: usize,
+}
+
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ClusterConfig {
@@ -259,6 +275,24 @@ impl HotConfig {
             findings_max: self.findings_max,
             timeout: Duration::from_millis(self.timeout_ms),
         }
+    }
+}
+
+impl Default for ViewsConfig {
+    fn default() -> Self {
+        Self { enabled: false, horizon_s: 3_600, top: 100, watch_file: None, certificates_max: 1_000_000 }
+    }
+}
+
+impl ViewsConfig {
+    pub fn check(&self) -> Result<()> {
+        between("views.horizon_s", self.horizon_s, 1, 400 * 86_400)?;
+        between("views.top", self.top as u64, 1, 10_000)?;
+        between("views.certificates_max", self.certificates_max as u64, 1, 1 << 24)
+    }
+
+    pub fn horizon_ms(&self) -> i64 {
+        i64::try_from(self.horizon_s.saturating_mul(1_000)).unwrap_or(i64::MAX)
     }
 }
 
@@ -444,6 +478,10 @@ impl Config {
         between("hot.per_domain", self.hot.per_domain as u64, 1, 1 << 20)?;
         between("hot.findings_max", self.hot.findings_max as u64, 1, 1 << 24)?;
         between("hot.timeout_ms", self.hot.timeout_ms, 1, 600_000)?;
+        self.views.check()?;
+        if self.views.enabled && self.hot.url == "none" {
+            bail!("views.enabled: views are kept in hot state, and hot.url (--hot) is none");
+        }
         between("cluster.connect_s", self.cluster.connect_s, 1, 86_400)?;
         between("cluster.stall_s", self.cluster.stall_s, 2, 86_400)?;
         between("lake.publish_interval_s", self.lake.publish_interval_s, 1, 86_400)?;

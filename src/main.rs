@@ -13,6 +13,7 @@ mod live;
 mod progress;
 mod summary;
 mod telemetry;
+mod views;
 
 use std::process::ExitCode;
 
@@ -47,6 +48,7 @@ fn run(command: Command) -> Result<Exit, Failure> {
         Command::Verify(args) => commands::verify(&args),
         Command::Check(args) => commands::check(&args),
         Command::Hot(args) => commands::hot(&args),
+        Command::Views(args) => commands::views(&args),
         Command::RebuildHot(args) => commands::rebuild_hot(&args),
         Command::Modules(args) => commands::modules(&args),
         Command::Score(args) => commands::score(&args),

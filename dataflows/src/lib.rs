@@ -12,6 +12,7 @@ pub mod modules;
 pub mod operators;
 pub mod ports;
 pub mod records;
+pub mod views;
 
 pub use epoch::{Epoch, Position};
 pub use graph::{Settings, build};

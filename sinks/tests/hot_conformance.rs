@@ -19,7 +19,8 @@ use ct_model::id::to_hex;
 use ct_model::record::reverse_labels;
 use ct_model::{CertId, CertRecord, Counts, EntryKind, Finding, IdKind, ParseState, Rows, Severity, Table, Timestamp};
 use ct_sinks::hot::{
-    self, Applier, ApplierOptions, Counters, HotFinding, HotOptions, HotReport, HotRow, HotState, Piece, Stats,
+    self, Applier, ApplierOptions, Counters, Fields, HotFinding, HotOptions, HotReport, HotRow, HotState, Piece, Stats,
+    VIEW_STATE, ViewChanges, ViewValue, Window, WindowRow,
 };
 use ct_sinks::lake::encode::{EncodeOptions, encode};
 use ct_sinks::manifest::{FORMAT, Manifest};
@@ -993,6 +994,135 @@ fn redis_keys_all_end_or_are_bounded() {
             assert!((1..=3_600_000).contains(&left_ms), "{domain}: {left_ms}");
         }
     }
+}
+
+// ---- views, and the window they are computed over
+
+fn hash(fields: &[(&str, &str)]) -> ViewValue {
+    ViewValue::Hash(fields.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect())
+}
+
+fn set(members: &[(&str, i64)]) -> ViewValue {
+    ViewValue::Set(members.iter().map(|(member, score)| ((*member).to_owned(), *score)).collect())
+}
+
+fn set_views(
+    hot: &mut dyn HotState,
+    values: &[(&str, ViewValue)],
+    before: Option<&str>,
+    state: &str,
+) -> Result<bool, SinkError> {
+    let values = values.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect();
+    let fields = |said: &str| Fields::from([("published".to_owned(), said.to_owned())]);
+    let before = before.map(fields);
+    hot.set_views(&ViewChanges { values: &values, before: before.as_ref(), state: &fields(state) })
+}
+
+/// All views that another handle finds.
+fn views(kind: &Kind, lake: &TestLake) -> BTreeMap<String, ViewValue> {
+    let mut hot = kind.open(lake, &small());
+    let names = hot.view_names().unwrap();
+    names.into_iter().map(|name| (name.clone(), hot.view(&name).unwrap().unwrap())).collect()
+}
+
+fn named<const N: usize>(values: [(&str, ViewValue); N]) -> BTreeMap<String, ViewValue> {
+    values.map(|(name, value)| (name.to_owned(), value)).into()
+}
+
+#[test]
+fn views_are_kept_as_they_were_written() {
+    let lake = TestLake::new("0a");
+    let hostile = "\u{1b}[31m \"\r\n\0 \u{202e}";
+    let many: Vec<_> = (0..3_000).map(|number| (format!("{number:04} name"), i64::from(number) - 9)).collect();
+    let many = ViewValue::Set(many.into_iter().collect());
+    for kind in Kind::all() {
+        let mut hot = kind.open(&lake, &small());
+        assert_eq!(views(&kind, &lake), BTreeMap::new());
+        assert_eq!(hot.view(VIEW_STATE).unwrap(), None);
+        let (counts, watch) = (hash(&[("Let's Encrypt", "7"), (hostile, "1")]), set(&[(hostile, 1_795_392_600_000)]));
+        let first = [("view:counts:issuer", counts.clone()), ("watch:.example.com", watch), ("top:log", many.clone())];
+        assert!(set_views(&mut *hot, &first, None, "1").unwrap());
+        assert_eq!(views(&kind, &lake), named(first), "{}", kind.name());
+        assert_eq!(hot.view(VIEW_STATE).unwrap(), Some(hash(&[("published", "1")])));
+
+        // What is not named stays, and an empty value goes.
+        let issuances = hash(&[("pairs", "3")]);
+        let next = [("watch:.example.com", set(&[])), ("issuances", issuances.clone())];
+        assert!(set_views(&mut *hot, &next, Some("1"), "2").unwrap());
+        let want = named([("view:counts:issuer", counts), ("issuances", issuances), ("top:log", many.clone())]);
+        assert_eq!(views(&kind, &lake), want, "{}", kind.name());
+
+        // Somebody else wrote meanwhile.
+        assert!(!set_views(&mut *hot, &[], Some("1"), "3").unwrap());
+        assert_eq!(hot.view(VIEW_STATE).unwrap(), Some(hash(&[("published", "2")])));
+
+        // All of it anew leaves nothing of before.
+        let whole = [("top:domain", set(&[("example.com", 2)]))];
+        assert!(set_views(&mut *hot, &whole, None, "4").unwrap());
+        assert_eq!(views(&kind, &lake), named(whole), "{}", kind.name());
+
+        kind.empty(&lake);
+        assert!(!set_views(&mut *hot, &[], Some("4"), "5").unwrap(), "{}: all is lost", kind.name());
+        assert_eq!((views(&kind, &lake), hot.view(VIEW_STATE).unwrap()), (BTreeMap::new(), None));
+        assert!(set_views(&mut *hot, &[("issuances", hash(&[("pairs", "4")]))], None, "6").unwrap());
+        hot.clear().unwrap();
+        assert_eq!((views(&kind, &lake), hot.view(VIEW_STATE).unwrap()), (BTreeMap::new(), None), "{}", kind.name());
+    }
+}
+
+/// What a window hands over: ids of certificates with their names.
+fn read_window(window: &mut Window, newest: u64, found: &mut BTreeMap<String, Vec<String>>) -> bool {
+    let whole = window.read(newest, &mut |row| {
+        let WindowRow::Certificate(row) = row else { panic!("the lake has no entries") };
+        assert_eq!((row.issuer().is_some(), row.key_bits()), (row.id.kind == IdKind::Der, Some(256)));
+        let names = row.names().map(str::to_owned).collect();
+        assert!(found.insert(format!("{} {}", row.id.kind.as_str(), row.id.hex()), names).is_none());
+    });
+    whole.unwrap()
+}
+
+#[test]
+fn a_window_reads_what_was_seen_within_it() {
+    let mut lake = TestLake::sample();
+    let held = |lake: &TestLake, from_ms: i64| {
+        let within = |cert: &&CertRecord| cert.seen.is_some_and(|seen| seen.millis() > from_ms);
+        let names = |cert: &CertRecord| cert.names.iter().map(|name| name.to_string()).collect::<Vec<_>>();
+        let rows = lake.certificates().filter(within);
+        rows.map(|cert| (format!("{} {}", cert.id.kind.as_str(), cert.id.hex()), names(cert))).collect()
+    };
+    let newest_ms = |lake: &TestLake| Timestamp(lake.manifests.last().unwrap().newest_seen.unwrap()).millis();
+    let mut found = BTreeMap::new();
+    let mut window = Window::new(lake.lake.clone(), 60 * MINUTE_MS, true);
+    assert!(read_window(&mut window, lake.newest(), &mut found));
+    let want: BTreeMap<String, Vec<String>> = held(&lake, newest_ms(&lake) - 60 * MINUTE_MS);
+    assert_eq!(found, want);
+    assert_eq!(window.state().horizon_ms, Some(newest_ms(&lake)));
+    // Nothing new, nothing read; then only what is new.
+    assert!(read_window(&mut window, lake.newest(), &mut found));
+    lake.publish(sample_rows(6));
+    assert!(read_window(&mut window, lake.newest(), &mut found));
+    assert_eq!(found.len() - want.len(), 41, "all of a manifest that has a time");
+    assert_eq!(window.state().published, lake.newest());
+
+    let mut names = Window::new(lake.lake.clone(), 60 * MINUTE_MS, false);
+    assert!(
+        names
+            .read(lake.newest(), &mut |row| {
+                let WindowRow::Certificate(row) = row else { panic!("the lake has no entries") };
+                assert_eq!((row.names().count(), row.registered_domains().next().is_some()), (0, true));
+            })
+            .unwrap()
+    );
+}
+
+#[test]
+fn a_window_whose_horizon_goes_back_ends() {
+    let mut lake = TestLake::new("0b");
+    publish_far_ahead(&mut lake, 500, 1);
+    let mut window = Window::new(lake.lake.clone(), 60 * MINUTE_MS, true);
+    assert!(read_window(&mut window, lake.newest(), &mut BTreeMap::new()));
+    lake.publish(sample_rows(0));
+    assert!(!read_window(&mut window, lake.newest(), &mut BTreeMap::new()));
 }
 
 // ---- between us and a server: a proxy that spoils things

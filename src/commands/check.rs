@@ -18,12 +18,13 @@ use super::local_path;
 use super::tools::rule_set;
 use crate::cli::CheckArgs;
 use crate::cluster::exit::Exit;
-use crate::config::{Config, HotConfig};
+use crate::config::{Config, HotConfig, ViewsConfig};
 use crate::fail::{self, Failure};
 use crate::job::{open_hot, random_id, runtime};
 use crate::live;
 use crate::summary::{self, printable};
 use crate::telemetry;
+use crate::views::read_items;
 
 /// For the handshake with a feed.
 const FEED_WAIT: Duration = Duration::from_secs(10);
@@ -41,6 +42,7 @@ pub fn check(args: &CheckArgs) -> Result<Exit, Failure> {
     let logs = config.logs.any().then(|| live::logs(&config.logs, BTreeMap::new())).transpose();
     let logs = logs.map_err(Failure::usage)?;
     let mut text = told(&config, &modules, &feeds);
+    text += &views_told(&config.views).map_err(Failure::usage)?;
     for warning in rule_set(&options).map_err(Failure::usage)?.warnings() {
         text += &format!("warning   {}\n", printable(warning));
     }
@@ -72,6 +74,17 @@ fn told(config: &Config, modules: &[String], feeds: &[(String, Feed)]) -> String
     }
     let journal = printable(&config.journal.dir.display().to_string());
     text + &format!("journal   {journal}\nhttp      {}\n", printable(&config.http.addr))
+}
+
+/// Nothing where there are no views. A watch list that cannot be read is an error.
+fn views_told(config: &ViewsConfig) -> Result<String> {
+    let items = config.watch_file.as_deref().map(read_items).transpose()?;
+    if !config.enabled {
+        return Ok(String::new());
+    }
+    let watched = items.map(|items| format!(", {} items watched", items.len())).unwrap_or_default();
+    let ViewsConfig { horizon_s, top, certificates_max, .. } = config;
+    Ok(format!("views     {horizon_s} s, top {top}, {certificates_max} certificates at most{watched}\n"))
 }
 
 fn http_addr(addr: &str) -> Result<Option<SocketAddr>> {

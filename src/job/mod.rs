@@ -34,6 +34,7 @@ use crate::live;
 use crate::progress::{Status, display};
 use crate::summary::{self, Account};
 use crate::telemetry;
+use crate::views;
 pub use cluster::{Renewed, Watch, run_cluster, work};
 pub use plan::{Plan, Source, Start, random_bytes, random_id};
 pub use plan_file::PlanFile;
@@ -86,8 +87,13 @@ pub fn batch(
     );
     let hot_state = if leads { open_hot(&config.hot, &lake)? } else { None };
     let applier = Arc::new(Mutex::new(Some(Applier::start(lake.clone(), hot_state, ApplierOptions::default()))));
-    let notify = applier.clone();
+    let views = if leads { start_views(&config, &lake)? } else { None };
+    let views = Arc::new(Mutex::new(views));
+    let (notify, notify_views) = (applier.clone(), views.clone());
     let published = move |news: Published| {
+        if let Some(views) = &*notify_views.lock().unwrap_or_else(PoisonError::into_inner) {
+            views.published(news.sequence);
+        }
         if let Some(applier) = &*notify.lock().unwrap_or_else(PoisonError::into_inner) {
             applier.published(news.sequence);
         }
@@ -123,8 +129,13 @@ pub fn batch(
     }
 
     let elapsed = started.elapsed();
+    let ended_at = Instant::now();
     let applier = applier.lock().unwrap_or_else(PoisonError::into_inner).take();
     let report = applier.map(|applier| applier.finish(HOT_DEADLINE)).filter(|_| config.hot.url != "none");
+    let views = views.lock().unwrap_or_else(PoisonError::into_inner).take();
+    if let Some(views) = views {
+        views.finish(HOT_DEADLINE.saturating_sub(ended_at.elapsed()));
+    }
     let account = account(&plan, &lake, &start, elapsed, restarts, status, report)?;
     let text = match args.summary {
         Summary::Text => account.text(),
@@ -178,6 +189,16 @@ pub fn runtime() -> Result<&'static Runtime> {
 /// Hot state as configured, if any.
 pub fn open_hot(config: &HotConfig, lake: &Lake) -> Result<Option<Box<dyn hot::HotState>>> {
     Ok(hot::open(&config.url, lake, config.options())?)
+}
+
+/// The thread of the live views, where they are wanted.
+pub fn start_views(config: &Config, lake: &Lake) -> Result<Option<views::Follower>> {
+    let Some(hot) = config.views.enabled.then(|| open_hot(&config.hot, lake)).transpose()?.flatten() else {
+        return Ok(None);
+    };
+    views::Follower::start(lake.clone(), hot, config.views.clone())
+        .map(Some)
+        .context("starting the thread of the views")
 }
 
 /// Process `index` of a cluster on several hosts, as its peers must know it.

@@ -40,7 +40,9 @@ use crate::cluster::exit::Exit;
 use crate::cluster::signals::{exit_at_second_signal, hangup_flag, stop_flag};
 use crate::config::Config;
 use crate::fail::Failure;
-use crate::job::{Plan, PlanFile, Published, Renewed, Source, Start, Watch, hot_told, open_hot, run_cluster, runtime};
+use crate::job::{
+    Plan, PlanFile, Published, Renewed, Source, Start, Watch, hot_told, open_hot, run_cluster, runtime, start_views,
+};
 use crate::progress::{Status, Ticker};
 use crate::summary::{self, Account};
 use crate::telemetry;
@@ -130,6 +132,7 @@ pub fn run(args: &RunArgs) -> Result<Exit, Failure> {
 
     // What an earlier job had published, and had no time to release.
     collector.release(start.from.segment);
+    let views = start_views(&config, &lake)?;
     let current = RefCell::new(Renewed { modules, module_options, log_level: config.log.level });
     let relieved = Cell::new(None::<Instant>);
     let renewed = || {
@@ -147,6 +150,9 @@ pub fn run(args: &RunArgs) -> Result<Exit, Failure> {
                 telemetry::set_level(renewed.log_level);
                 collector.set_log_level(renewed.log_level);
                 current.replace(renewed.clone());
+                if let Some(views) = &views {
+                    views.look();
+                }
                 Some(renewed)
             }
             Err(error) => {
@@ -175,6 +181,9 @@ pub fn run(args: &RunArgs) -> Result<Exit, Failure> {
         status: &|index, status| view.set_worker(index, status),
         published: &|news: Published| {
             applier.published(news.sequence);
+            if let Some(views) = &views {
+                views.published(news.sequence);
+            }
             collector.release(news.segment);
             let Published { sequence: manifest, files, file_bytes, .. } = news;
             info!(manifest, files, file_bytes, "published");
@@ -187,7 +196,11 @@ pub fn run(args: &RunArgs) -> Result<Exit, Failure> {
     drop(looker);
     collector.drain();
     let restarts = ended?;
+    let ended_at = Instant::now();
     let report = Arc::into_inner(applier).map(|applier| applier.finish(HOT_DEADLINE));
+    if let Some(views) = views {
+        views.finish(HOT_DEADLINE.saturating_sub(ended_at.elapsed()));
+    }
 
     let now = view.now();
     let status = now.workers.iter().cloned().fold(Status::default(), Status::add);

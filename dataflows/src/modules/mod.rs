@@ -28,6 +28,10 @@ pub mod rules;
 mod trie;
 mod watchlist;
 
+pub(crate) use trie::is_pattern;
+pub use watchlist::{ItemError, ParsedItem as WatchItem};
+pub(crate) use watchlist::{comparable, items_of};
+
 pub use guard::{guarded, is_guarded};
 pub use lookalike::{Class, Hit, Lookalike};
 pub use memory::{FACTS_MAX, Fact, Memories, Memory, Remember};

@@ -170,6 +170,21 @@ impl Trie {
     }
 }
 
+/// How a name stands to a domain of a list, by the rules of the walk: whether labels of the name are left over, or
+/// `None` where the two differ. The empty domain is the root.
+pub(super) fn below(domain: &str, name: &str) -> Option<bool> {
+    let mut labels = name.rsplit('.');
+    for own in domain.rsplit('.').filter(|own| !own.is_empty()) {
+        Label::of(labels.next()?).likeness(own)?;
+    }
+    Some(labels.next().is_some())
+}
+
+/// Whether a label of a certificate stands for several.
+pub(crate) fn is_pattern(label: &str) -> bool {
+    !matches!(Label::of(label), Label::Plain(_))
+}
+
 fn spend(budget: &mut u64) -> bool {
     let left = budget.checked_sub(1);
     *budget = left.unwrap_or(0);

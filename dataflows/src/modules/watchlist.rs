@@ -14,10 +14,11 @@
 use std::borrow::Cow;
 
 use ct_model::{CertRecord, Finding, ParseState, Severity};
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::options::type_name;
-use super::trie::{Likeness, Reached, Trie};
+use super::trie::{Likeness, Reached, Trie, below};
 use super::{Claim, Examine, ModuleDef, OptionDef, OptionError, OptionKind, Settings, Subject};
 
 pub(super) const MODULE: ModuleDef = ModuleDef {
@@ -55,7 +56,7 @@ const MATCHES_MAX: usize = 1_000;
 /// Nodes of the tree looked at for one subject; or all of them once, if they are more.
 const NODES_MAX: u64 = 1 << 20;
 
-pub(super) struct Watchlist {
+pub(crate) struct Watchlist {
     trie: Trie,
     /// By node of the trie.
     marks: Vec<Marks>,
@@ -80,16 +81,16 @@ struct Item {
 }
 
 /// An item as it is written, on its own or in a table.
-#[derive(Debug, PartialEq)]
-struct ParsedItem {
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct ParsedItem {
     /// Lower case, A-labels, no dot at either end; empty for `.`.
-    domain: String,
+    pub(crate) domain: String,
     /// With a leading dot.
     below: bool,
 }
 
 #[derive(Debug, PartialEq, thiserror::Error)]
-enum ItemError {
+pub enum ItemError {
     #[error("the item is empty")]
     Empty,
     #[error("unknown parameter {0:?} after the item")]
@@ -136,10 +137,23 @@ impl ParsedItem {
         Ok(Self { domain: domain.to_owned(), below })
     }
 
-    fn text(&self) -> Box<str> {
+    /// As people write it.
+    pub fn text(&self) -> Box<str> {
         let dot = if self.below { "." } else { "" };
         [dot, &self.domain].concat().into()
     }
+
+    /// Whether this item alone, as a list, would report the name.
+    pub(crate) fn matches(&self, name: &str) -> bool {
+        below(&self.domain, &comparable(name)).is_some_and(|is_below| self.below || !is_below)
+    }
+}
+
+/// The items of a certspotter watch list with the numbers (from 1) of their lines.
+pub(crate) fn items_of(list: &str) -> impl Iterator<Item = (usize, Result<ParsedItem, ItemError>)> {
+    let lines = (1..).zip(list.strip_prefix('\u{feff}').unwrap_or(list).lines());
+    let told = lines.filter(|(_, text)| !text.trim().is_empty() && !text.starts_with('#'));
+    told.map(|(line, text)| (line, ParsedItem::parse(text)))
 }
 
 impl Watchlist {
@@ -148,14 +162,10 @@ impl Watchlist {
         for (index, value) in settings.list("items").iter().enumerate() {
             list.add_value(settings.key(&format!("items[{index}]")), value)?;
         }
-        let text = settings.text("list");
-        for (line, text) in text.strip_prefix('\u{feff}').unwrap_or(text).lines().enumerate() {
-            if !text.trim().is_empty() && !text.starts_with('#') {
-                let key = || format!("{} line {}", settings.key("list"), line + 1);
-                let invalid = |why: ItemError| OptionError::Invalid { key: key(), source: why.into() };
-                let item = ParsedItem::parse(text).map_err(invalid)?;
-                list.add(&item, Vec::new(), Vec::new()).map_err(invalid)?;
-            }
+        for (line, item) in items_of(settings.text("list")) {
+            let key = || format!("{} line {line}", settings.key("list"));
+            let invalid = |why: ItemError| OptionError::Invalid { key: key(), source: why.into() };
+            list.add(&item.map_err(invalid)?, Vec::new(), Vec::new()).map_err(invalid)?;
         }
         Ok(list)
     }
@@ -278,7 +288,7 @@ impl Examine for Watchlist {
 }
 
 /// Lower case and without trailing dots, whoever made the subject.
-fn comparable(name: &str) -> Cow<'_, str> {
+pub(crate) fn comparable(name: &str) -> Cow<'_, str> {
     let name = name.trim_end_matches('.');
     match name.bytes().any(|byte| byte.is_ascii_uppercase()) {
         true => name.to_ascii_lowercase().into(),

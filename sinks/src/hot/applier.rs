@@ -268,7 +268,8 @@ fn wait<'a>(shared: &'a Shared, mut control: MutexGuard<'a, Control>, pause: &Pa
     }
 }
 
-fn newest_sequence(lake: &Lake) -> Result<u64, SinkError> {
+/// The newest manifest that is listed, 0 in an empty lake.
+pub fn newest_sequence(lake: &Lake) -> Result<u64, SinkError> {
     let paths = lake.store().list(manifest::FOLDER)?;
     Ok(paths.iter().filter_map(|path| Manifest::sequence_at(path)).max().unwrap_or(0))
 }

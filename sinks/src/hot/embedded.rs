@@ -3,6 +3,7 @@
 //! ```text
 //! LAKE/_ct/hot/state.json                         position, counters, which files below are live
 //! LAKE/_ct/hot/postings/<sequence>-<part>.bin     where the certificates of a manifest stand, see `posting`
+//! LAKE/_ct/hot/views.json                         all views, replaced in one put
 //! ```
 //!
 //! Posting files are immutable; `state.json` is replaced in one put and alone decides what counts. One that is missing or
@@ -30,6 +31,7 @@ use crate::error::SinkError;
 use crate::hot::posting::{HEADER_BYTES, Posted, PostingBuilder, PostingHeader};
 use crate::hot::row::{Cells, CertificateKeys, FINDING_COLUMNS, HotRow, kind_rank};
 use crate::hot::stats::{Counters, Stats};
+use crate::hot::views::{self, ViewChanges, ViewValue};
 use crate::hot::{Applied, FORMAT, HotFinding, HotOptions, HotState, Piece, State, one_line};
 use crate::lake::Lake;
 use crate::manifest::{FileEntry, Manifest};
@@ -37,6 +39,7 @@ use crate::store::Store;
 
 const STATE: &str = "_ct/hot/state.json";
 const POSTINGS: &str = "_ct/hot/postings";
+const VIEWS: &str = "_ct/hot/views.json";
 /// Certificates in a posting file: bounds the memory of a writer, about 120 bytes each.
 const POSTING_CERTIFICATES_MAX: usize = 1 << 18;
 /// How often a reader starts over because what it read about was replaced meanwhile.
@@ -152,6 +155,15 @@ impl Embedded {
         });
         if let Err(error) = swept {
             warn!("expired posting files stay for now: {}", one_line(&error));
+        }
+    }
+
+    /// All views; none when there is no file of them, or not one of ours.
+    fn read_views(&self) -> Result<BTreeMap<String, ViewValue>, SinkError> {
+        match self.store().get(VIEWS) {
+            Ok(bytes) => Ok(serde_json::from_slice(&bytes).unwrap_or_default()),
+            Err(SinkError::Store { source: object_store::Error::NotFound { .. }, .. }) => Ok(BTreeMap::new()),
+            Err(error) => Err(error),
         }
     }
 
@@ -307,9 +319,9 @@ impl HotState for Embedded {
         Ok(())
     }
 
-    /// A reset leaves nothing.
+    /// A reset leaves nothing but the views.
     fn clear(&mut self) -> Result<(), SinkError> {
-        Ok(())
+        self.store().delete(VIEWS)
     }
 
     fn certificate_columns(&self) -> &'static [&'static str] {
@@ -449,6 +461,35 @@ impl HotState for Embedded {
 
     fn state(&mut self) -> Result<BTreeMap<String, String>, SinkError> {
         self.look(|_, contents| Ok(contents.state.clone()))
+    }
+
+    fn set_views(&mut self, changes: &ViewChanges<'_>) -> Result<bool, SinkError> {
+        let mut views = match changes.before {
+            None => BTreeMap::new(),
+            Some(before) => {
+                let views = self.read_views()?;
+                if !matches!(views.get(views::STATE), Some(ViewValue::Hash(state)) if state == before) {
+                    return Ok(false);
+                }
+                views
+            }
+        };
+        views.extend(changes.values.iter().map(|(name, value)| (name.clone(), value.clone())));
+        views.insert(views::STATE.to_owned(), ViewValue::Hash(changes.state.clone()));
+        views.retain(|_, value| !value.is_empty());
+        let bytes = serde_json::to_vec(&views).expect("views have only text keys");
+        self.store().put("writing", VIEWS, bytes.into(), PutMode::Overwrite)?;
+        Ok(true)
+    }
+
+    fn view_names(&mut self) -> Result<Vec<String>, SinkError> {
+        let mut views = self.read_views()?;
+        views.remove(views::STATE);
+        Ok(views.into_keys().collect())
+    }
+
+    fn view(&mut self, name: &str) -> Result<Option<ViewValue>, SinkError> {
+        Ok(self.read_views()?.remove(name))
     }
 }
 

@@ -19,6 +19,8 @@ mod redis;
 mod resp;
 mod row;
 mod stats;
+mod views;
+mod window;
 
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -31,10 +33,12 @@ use crate::lake::Lake;
 use crate::manifest::{FileEntry, Manifest};
 
 pub use announcer::{Announced, Announcer};
-pub use applier::{Applier, ApplierOptions, HotReport, rebuild};
+pub use applier::{Applier, ApplierOptions, HotReport, newest_sequence, rebuild};
 pub use horizon::horizon;
 pub use row::{HotRow, json_of};
 pub use stats::{Counters, Stats};
+pub use views::{Fields, STATE as VIEW_STATE, ViewChanges, ViewValue};
+pub use window::{CertificateRow, Window, WindowRow, WindowState};
 
 /// Version of what hot state holds; another one is rebuilt.
 const FORMAT: u32 = 2;
@@ -160,6 +164,16 @@ pub trait HotState: Send {
 
     /// The fields of `ct:state`; empty when there is none.
     fn state(&mut self) -> Result<BTreeMap<String, String>, SinkError>;
+
+    /// Writes views. `false` when the state is no longer the one before: the store was emptied, or somebody else writes
+    /// to it. Then some of them may be written, and all have to be.
+    fn set_views(&mut self, changes: &ViewChanges<'_>) -> Result<bool, SinkError>;
+
+    /// The names of all views that are there, but for the state.
+    fn view_names(&mut self) -> Result<Vec<String>, SinkError>;
+
+    /// One view, or [`VIEW_STATE`]; `None` when nothing stands under this name.
+    fn view(&mut self, name: &str) -> Result<Option<ViewValue>, SinkError>;
 }
 
 /// What a URL of hot state can be, for whoever wrote another one.

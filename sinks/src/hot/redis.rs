@@ -8,6 +8,7 @@
 //! | `ct:findings:new` | stream | findings of a live job as they are made, before they are published; about as many |
 //! | `ct:stats:<name>` | hash | absolute counters |
 //! | `ct:state` | hash | what is applied |
+//! | `ct:view:…`, `ct:top:…`, `ct:issuances`, `ct:watch:…` | hash, sorted set | views, as their writer names them |
 //!
 //! Writes go out in transactions of at most [`COMMANDS_MAX`] commands, so that a cut connection leaves no key without
 //! its expiry. A life is given to the server as a length, not as a date: its clock and ours need not agree, and no
@@ -27,6 +28,7 @@ use crate::hot::place::Place;
 use crate::hot::resp::Wire;
 use crate::hot::row::{CERTIFICATE_COLUMNS, Cells, CertificateKeys, HotRow, kind_rank};
 use crate::hot::stats::{Counters, Stats};
+use crate::hot::views::{self, Fields, ViewChanges, ViewValue};
 use crate::hot::{Applied, HotFinding, HotOptions, HotState, Piece, State, redacted};
 use crate::manifest::Manifest;
 
@@ -40,6 +42,8 @@ const SCAN_COUNT: &str = "1000";
 const FINDINGS_PAGE: usize = 1_000;
 /// Fields in one command.
 const FIELDS_MAX: usize = 500;
+/// Commands that a view of some thousands of fields takes.
+const VIEW_COMMANDS: usize = 32;
 
 pub(crate) struct Redis {
     place: Place,
@@ -394,7 +398,8 @@ impl HotState for Redis {
             pattern.push(char);
         }
         pattern.push('*');
-        let ours = [self.key("cert:"), self.key("domain:"), self.key("findings:new")].map(String::into_bytes);
+        let ours = ["cert:", "domain:", "findings:new", "view:", "top:", "watch:", "issuances"];
+        let ours = ours.map(|name| self.key(name).into_bytes());
         let mut cursor = "0".to_owned();
         loop {
             let scan = command("SCAN", &[&cursor, "MATCH", &pattern, "COUNT", SCAN_COUNT]);
@@ -510,6 +515,75 @@ impl HotState for Redis {
     fn state(&mut self) -> Result<BTreeMap<String, String>, SinkError> {
         self.query("reading what is applied", &command("HGETALL", &[&self.key("state")]))
     }
+
+    fn set_views(&mut self, changes: &ViewChanges<'_>) -> Result<bool, SinkError> {
+        const ACTION: &str = "writing views";
+        let (state_key, keys_key) = (self.key(views::STATE), self.key(views::KEYS));
+        let read_state = command("HGETALL", &[&state_key]);
+        let mut batch = Batch::default();
+        match changes.before {
+            // Spares the writing; what decides comes at the end.
+            Some(before) if self.query::<Fields>(ACTION, &read_state)? != *before => return Ok(false),
+            Some(_) => {}
+            None => {
+                for name in self.view_names()?.iter().filter(|name| !changes.values.contains_key(*name)) {
+                    if batch.is_full_for(1, name.len()) {
+                        self.write(ACTION, &mut batch)?;
+                    }
+                    batch.push(command("DEL", &[&self.key(name)]));
+                }
+                batch.push(command("DEL", &[&state_key, &keys_key]));
+            }
+        }
+        for (name, value) in changes.values {
+            let key = self.key(name);
+            if batch.is_full_for(VIEW_COMMANDS, 0) {
+                self.write(ACTION, &mut batch)?;
+            }
+            match value {
+                ViewValue::Hash(fields) => push_hash(&mut batch, &key, fields),
+                ViewValue::Set(members) => push_set(&mut batch, &key, members),
+            }
+            batch.push(match value.is_empty() {
+                true => command("HDEL", &[&keys_key, name]),
+                false => command("HSET", &[&keys_key, name, value.kind()]),
+            });
+        }
+        self.write(ACTION, &mut batch)?;
+        // From here to EXEC nobody else may touch the state, FLUSHALL included.
+        self.query::<()>(ACTION, &command("WATCH", &[&state_key]))?;
+        let before: Fields = self.query(ACTION, &read_state)?;
+        if changes.before.map_or(!before.is_empty(), |wanted| before != *wanted) {
+            self.query::<()>(ACTION, &command("UNWATCH", &[]))?;
+            return Ok(false);
+        }
+        push_hash(&mut batch, &state_key, changes.state);
+        self.write(ACTION, &mut batch)
+    }
+
+    fn view_names(&mut self) -> Result<Vec<String>, SinkError> {
+        let kinds: Fields = self.query("reading views", &command("HGETALL", &[&self.key(views::KEYS)]))?;
+        Ok(kinds.into_keys().collect())
+    }
+
+    fn view(&mut self, name: &str) -> Result<Option<ViewValue>, SinkError> {
+        const ACTION: &str = "reading a view";
+        let kind: Option<String> = match name {
+            views::STATE => Some("hash".to_owned()),
+            name => self.query(ACTION, &command("HGET", &[&self.key(views::KEYS), name]))?,
+        };
+        let key = self.key(name);
+        let value = match kind.as_deref() {
+            None => return Ok(None),
+            Some("set") => {
+                let command = command("ZREVRANGEBYSCORE", &[&key, "+inf", "-inf", "WITHSCORES"]);
+                let members: Vec<(String, f64)> = self.query(ACTION, &command)?;
+                ViewValue::Set(members.into_iter().map(|(member, score)| (member, score as i64)).collect())
+            }
+            Some(_) => ViewValue::Hash(self.query(ACTION, &command("HGETALL", &[&key]))?),
+        };
+        Ok((!value.is_empty()).then_some(value))
+    }
 }
 
 fn command(name: &str, args: &[&str]) -> Cmd {
@@ -531,6 +605,20 @@ fn push_hash(batch: &mut Batch, key: &str, fields: &BTreeMap<String, impl redis:
             hset.arg(name.as_str()).arg(*value);
         }
         batch.push(hset);
+    }
+}
+
+/// Replaces a sorted set.
+fn push_set(batch: &mut Batch, key: &str, members: &BTreeMap<String, i64>) {
+    batch.push(command("DEL", &[key]));
+    let members: Vec<_> = members.iter().collect();
+    for members in members.chunks(FIELDS_MAX) {
+        let mut zadd = redis::cmd("ZADD");
+        zadd.arg(key);
+        for (member, score) in members {
+            zadd.arg(**score).arg(member.as_str());
+        }
+        batch.push(zadd);
     }
 }
 

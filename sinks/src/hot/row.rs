@@ -195,7 +195,7 @@ fn json_string(text: &str, out: &mut String) {
 }
 
 /// The texts of a list cell; none when it is NULL.
-fn list_items(array: &ListArray, row: usize) -> impl Iterator<Item = &str> {
+pub(crate) fn list_items(array: &ListArray, row: usize) -> impl Iterator<Item = &str> + use<'_> {
     let offsets = array.value_offsets();
     let range = if array.is_null(row) { 0..0 } else { offsets[row] as usize..offsets[row + 1] as usize };
     let values = array.values().as_string::<i32>();
@@ -218,10 +218,7 @@ impl<'a> CertificateKeys<'a> {
             sha256: text_column(batch, "sha256"),
             id_kind: text_column(batch, "id_kind"),
             seen: time_column(batch, "seen"),
-            registered_domains: batch
-                .column_by_name("registered_domains")
-                .and_then(|array| array.as_list_opt())
-                .filter(|list| *list.values().data_type() == DataType::Utf8),
+            registered_domains: list_column(batch, "registered_domains"),
         }
     }
 
@@ -239,6 +236,12 @@ impl<'a> CertificateKeys<'a> {
     pub(crate) fn domains(&self, row: usize) -> impl Iterator<Item = &'a str> {
         self.registered_domains.into_iter().flat_map(move |list| list_items(list, row))
     }
+}
+
+/// A list of texts.
+pub(crate) fn list_column<'a>(batch: &'a RecordBatch, name: &str) -> Option<&'a ListArray> {
+    let list = batch.column_by_name(name)?.as_list_opt::<i32>()?;
+    (*list.values().data_type() == DataType::Utf8).then_some(list)
 }
 
 pub(crate) fn text_column<'a>(batch: &'a RecordBatch, name: &str) -> Option<&'a StringArray> {
