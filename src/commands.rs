@@ -2,6 +2,7 @@
 
 mod check;
 mod logs;
+mod stretches;
 mod tools;
 
 use anyhow::{Context, Result};

@@ -27,6 +27,7 @@ use std::time::Duration;
 
 use base64_simd::STANDARD;
 use ct_model::ctlog::Hash;
+use ct_model::ctlog::head::TreeHead;
 use ct_model::ctlog::list::{self, LIST_BYTES_MAX, LogList, Urls};
 use ct_model::id::to_hex;
 use ct_model::message::log_name;
@@ -101,8 +102,17 @@ pub struct Said {
     pub event: LogEvent,
 }
 
-/// The stretches that are wanted of a log, by its name and the size of its tree.
+/// The stretches that are wanted of a log, by its name and the size of its tree: entries, each with its end behind the
+/// last. A log of which nothing is wanted whatever its size is not asked.
 pub type Wanted<'a> = &'a dyn Fn(&str, u64) -> Vec<(u64, u64)>;
+
+/// What was found of what was wanted.
+#[derive(Debug, Default)]
+pub struct Found {
+    pub segments: Vec<Segment>,
+    /// Logs that could not be asked for their tree head, by name, and why.
+    pub failed: Vec<(String, String)>,
+}
 
 /// Logs to be read.
 pub struct Logs {
@@ -155,29 +165,39 @@ impl Logs {
 
     /// The tree head of each log, or why it could not be had, by name.
     pub async fn heads(&self) -> Result<Vec<(String, Result<HeadTold, String>)>, LogError> {
-        let logs = self.load().await?;
+        let heads = self.heads_of(self.load().await?).await.into_iter();
+        Ok(heads.map(|(log, head)| (log.name.to_string(), head.map(|head| HeadTold::from(&head)))).collect())
+    }
+
+    /// Segments for what is `wanted` of each log. They are read under the tree heads of this moment. A log that does not
+    /// answer is told of, and does not keep the others from being read.
+    pub async fn stretches(&self, wanted: Wanted<'_>) -> Result<Found, LogError> {
+        let mut logs = self.load().await?;
+        logs.retain(|log| !wanted(&log.name, u64::MAX).is_empty());
+        let mut found = Found::default();
+        for (described, head) in self.heads_of(logs).await {
+            match head {
+                Ok(head) => {
+                    for (first, end) in wanted(&described.name, head.size) {
+                        found.segments.extend(stretch::segments(&described, &head, first, end.min(head.size)));
+                    }
+                }
+                Err(why) => found.failed.push((described.name.to_string(), why)),
+            }
+        }
+        Ok(found)
+    }
+
+    /// The tree head of each of these, or why it could not be had.
+    async fn heads_of(&self, logs: Vec<list::Log>) -> Vec<(list::Log, Result<TreeHead, String>)> {
         let heads = stream::iter(logs).map(|described| async move {
             let head = match self.access.open(&described) {
                 Ok(log) => log.head().await,
                 Err(error) => Err(error),
             };
-            let head = head.map(|head| HeadTold::from(&head)).map_err(|error| follow::told(&error));
-            (described.name.to_string(), head)
+            (described, head.map_err(|error| follow::told(&error)))
         });
-        Ok(heads.buffered(HEADS_AT_ONCE).collect().await)
-    }
-
-    /// Segments for what is `wanted` of each log, by its name and the size of its tree: stretches of entries, each with
-    /// its end behind the last. They are read under the tree heads of this moment.
-    pub async fn stretches(&self, wanted: Wanted<'_>) -> Result<Vec<Segment>, LogError> {
-        let mut segments = Vec::new();
-        for described in self.load().await? {
-            let head = self.access.open(&described)?.head().await?;
-            for (first, end) in wanted(&described.name, head.size) {
-                segments.extend(stretch::segments(&described, &head, first, end.min(head.size)));
-            }
-        }
-        Ok(segments)
+        heads.buffered(HEADS_AT_ONCE).collect().await
     }
 
     async fn read(&self, place: &str) -> Result<Vec<u8>, LogError> {
