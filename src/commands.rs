@@ -1,5 +1,6 @@
 //! The commands that run no job: verify, check, hot, rebuild-hot, modules.
 
+mod audit;
 mod check;
 mod logs;
 mod stretches;
@@ -20,6 +21,7 @@ use crate::fail::Failure;
 use crate::job::{open_hot, runtime};
 use crate::summary::{self, grouped, printable};
 use crate::telemetry;
+pub use audit::audit;
 pub use check::check;
 pub use logs::{coverage, fill};
 pub use tools::{lint, rules, score};
