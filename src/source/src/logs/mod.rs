@@ -23,7 +23,7 @@ pub mod verify;
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use base64_simd::STANDARD;
 use ct_model::ctlog::Hash;
@@ -33,7 +33,7 @@ use ct_model::id::to_hex;
 use ct_model::message::log_name;
 use futures::{StreamExt, stream};
 use sha2::{Digest, Sha256};
-use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::sync::{Notify, Semaphore, mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
 use tracing::{info, warn};
@@ -59,6 +59,8 @@ pub const FEED: &str = "logs";
 const ROOMS: usize = 64;
 /// Logs that are asked for their heads at a time.
 const HEADS_AT_ONCE: usize = 16;
+/// After the end of its temporal interval a log is followed so long, for what it has not published and we have not read.
+const ENDED_FOR: Duration = Duration::from_secs(30 * 24 * 3_600);
 /// Events of one log that wait.
 const EVENTS_WAITING_MAX: usize = 2;
 
@@ -142,6 +144,16 @@ impl Logs {
         if logs.is_empty() { Err(list_error(&"no log is left to follow")) } else { Ok(logs) }
     }
 
+    /// Whether a log can get entries that it does not have: of one that takes certificates up to some notAfter, all are
+    /// expired when that is long past. One that is asked for by name is read all the same.
+    fn may_grow(&self, log: &list::Log) -> bool {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let ended = log.temporal_interval.is_some_and(|(_, end)| {
+            u128::try_from(end.millis()).is_ok_and(|end_ms| now.as_millis() > end_ms + ENDED_FOR.as_millis())
+        });
+        !ended || self.options.only.iter().any(|text| log.name.contains(text.as_str()))
+    }
+
     /// All logs, whatever their state: their keys are trusted.
     pub async fn known(&self) -> Result<Vec<list::Log>, LogError> {
         let mut logs = self.singles.clone();
@@ -215,7 +227,8 @@ impl Logs {
         tokio::fs::read(&path).await.map_err(|source| LogError::ListFile { place: path.display().to_string(), source })
     }
 
-    /// Follows logs, each from its position (by id) on, until `stop` is true or nobody listens.
+    /// Follows logs, each from its position (by id) on, until `stop` is true or nobody listens. The list is read again
+    /// when its time has come, and when `again` says so.
     ///
     /// A list that cannot be read changes nothing, and is read again.
     pub async fn run(
@@ -223,6 +236,7 @@ impl Logs {
         positions: BTreeMap<String, Position>,
         out: mpsc::Sender<Said>,
         mut stop: watch::Receiver<bool>,
+        again: Arc<Notify>,
     ) {
         let mut set = Set {
             options: self.options.clone(),
@@ -240,7 +254,8 @@ impl Logs {
                 _ = stop.wait_for(|stop| *stop) => break,
             };
             let wait = match loaded {
-                Ok(logs) => {
+                Ok(mut logs) => {
+                    logs.retain(|log| self.may_grow(log));
                     set.follow(&logs);
                     backoff.delivered(Duration::MAX);
                     self.options.list_refresh
@@ -252,6 +267,7 @@ impl Logs {
             };
             tokio::select! {
                 () = sleep(wait) => {}
+                () = again.notified() => info!("the list of logs is read again"),
                 () = set.out.closed() => break,
                 _ = stop.wait_for(|stop| *stop) => break,
             }
