@@ -30,6 +30,8 @@ pub enum Command {
     Fill(FillArgs),
     /// What the lake has of each log, what is verified, and what is missing
     Coverage(CoverageArgs),
+    /// What a feed left out of the logs it shows, entry by entry
+    Audit(AuditArgs),
     /// Prove the lake against its manifests: files, bytes, SHA-256, rows, duplicates
     Verify(VerifyArgs),
     /// Read the configuration and say what would run
@@ -77,7 +79,7 @@ pub struct CommonArgs {
     pub log_format: Option<LogFormat>,
 }
 
-#[derive(Clone, Debug, Args)]
+#[derive(Clone, Debug, Default, Args)]
 pub struct JobArgs {
     /// Processes of the cluster
     #[arg(short = 'n', long, value_name = "N")]
@@ -153,6 +155,34 @@ pub struct CoverageArgs {
     #[command(flatten)]
     pub common: CommonArgs,
     /// How the report is printed
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    pub format: Format,
+}
+
+#[derive(Clone, Debug, Args)]
+pub struct AuditArgs {
+    /// What the feeds sent: kept segments of a journal, or any CertStream messages in JSON lines [default: what the lake
+    /// has from each feed]
+    #[arg(value_name = "SEGMENT")]
+    pub segments: Vec<String>,
+    /// Only this feed; of segments that name none, their feed [default: all, and `replay`]
+    #[arg(long, value_name = "NAME")]
+    pub feed: Option<String>,
+    /// The log list (v3), a URL or a file: entries that the lake does not hold are read from these logs into the lake
+    #[arg(long, value_name = "LIST")]
+    pub log_list: Option<String>,
+    /// Only logs with this text in their names; may be repeated
+    #[arg(long = "log", value_name = "NAME")]
+    pub logs: Vec<String>,
+    /// Ask no log: only what the lake holds is compared
+    #[arg(long)]
+    pub no_fill: bool,
+    /// Entries that are read of each log, and judged of each feed and log, at most: the newest
+    #[arg(long, default_value_t = 1_000_000, value_name = "N")]
+    pub entries_max: u64,
+    #[command(flatten)]
+    pub common: CommonArgs,
+    /// How the report is printed; `json` names every entry that was left out
     #[arg(long, value_enum, default_value_t = Format::Text)]
     pub format: Format,
 }

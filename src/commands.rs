@@ -1,7 +1,9 @@
 //! The commands that run no job: verify, check, hot, rebuild-hot, views, modules.
 
+mod audit;
 mod check;
 mod logs;
+mod stretches;
 mod tools;
 
 use anyhow::{Context, Result};
@@ -21,6 +23,8 @@ use crate::job::{open_hot, runtime};
 use crate::summary::{self, grouped, printable};
 use crate::telemetry;
 use crate::views;
+
+pub use audit::audit;
 pub use check::check;
 pub use logs::{coverage, fill};
 pub use tools::{lint, rules, score};

@@ -44,6 +44,7 @@ fn run(command: Command) -> Result<Exit, Failure> {
         Command::Worker(args) => job::work(&args),
         Command::Collect(args) => live::collect(&args),
         Command::Fill(args) => commands::fill(&args),
+        Command::Audit(args) => commands::audit(&args),
         Command::Coverage(args) => commands::coverage(&args),
         Command::Verify(args) => commands::verify(&args),
         Command::Check(args) => commands::check(&args),

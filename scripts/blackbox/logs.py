@@ -4,6 +4,8 @@ The logs are a test log of the project (src/source/examples/test_log.rs), which 
 serves is known from its own requests, and from collected logs whose roots were made by others.
 """
 
+import base64
+import hashlib
 import json
 import os
 import random
@@ -16,6 +18,7 @@ import urllib.error
 import urllib.request
 
 from blackbox import lake as lakes
+from blackbox.feed import Feed, Server
 from blackbox.harness import Skipped, check, expect, expect_equal, wait_until
 from blackbox.live import Job, expect_whole, is_quick, make_messages
 
@@ -71,10 +74,13 @@ def coverage(context, lake, *args):
     return {row["log"]: row for row in json.loads(run.out)}
 
 
-def job(context, log, name="job", start="beginning", **keys):
+def job(context, log, name="job", start="beginning", feeds=None, keep=None, **keys):
     lines = "".join(f"{key} = {json.dumps(value)}\n" for key, value in keys.items())
     extra = f'[logs]\nlist = "{log.list}"\nstart = "{start}"\npoll_s = 1\npartial_tile_s = 1\n{lines}'
-    return Job(context, {}, extra=extra, name=name)
+    journal = context.folder / f"{name}-journal"
+    if keep is not None:
+        extra = f'[journal]\ndir = "{journal}"\nkeep = "{keep}"\nsegment_mb = 1\n{extra}'
+    return Job(context, feeds or {}, extra=extra, name=name, journal=journal)
 
 
 def sizes_of(log):
@@ -165,6 +171,141 @@ def fill(context):
         expect_whole(context, live.lake)
 
 
+@check("logs-fill-without-one")
+def fill_without_one(context):
+    """A log that does not answer is told of, and the others are filled."""
+    source, _ = make_messages(context, 2_000)
+    with TestLog(context, "--kind", "rfc6962", "--logs", 2, "--entries", source) as log:
+        known = json.loads(fetch(log.list))
+        described = known["operators"][0]["logs"]
+        described[1]["url"] = "http://127.0.0.1:9/gone/"
+        path = context.folder / "list.json"
+        path.write_text(json.dumps(known))
+        lake = context.folder / "lake"
+        run = context.run("fill", "--log-list", path, "--lake", lake, "--hot", "none", "--summary", "json",
+                          "--range", "0-299").expect_code(3)
+        expect_equal(run.summary["entries"], 300, "entries of the log that answers")
+        expect("127.0.0.1:9/gone cannot be asked" in run.err, f"the log is not told of: {run.tail()}")
+        # It holds nothing of the other, so that nothing of it is missing.
+        context.run("fill", "--log-list", path, "--lake", lake, "--hot", "none").expect_code(0)
+        expect_whole(context, lake)
+
+
+def der_of(entry):
+    """Kind and certificate of an entry of get-entries (RFC 6962 section 3.4 and 4.6)."""
+    leaf, extra = (base64.b64decode(entry[field]) for field in ("leaf_input", "extra_data"))
+    is_precert = int.from_bytes(leaf[10:12], "big") == 1
+    text, at = (extra, 0) if is_precert else (leaf, 12)
+    return is_precert, text[at + 3:at + 3 + int.from_bytes(text[at:at + 3], "big")]
+
+
+def message_of(entry, url, index):
+    """An entry as a CertStream server tells it."""
+    is_precert, der = der_of(entry)
+    return json.dumps({"message_type": "certificate_update", "data": {
+        "update_type": "PrecertLogEntry" if is_precert else "X509LogEntry", "cert_index": index,
+        "leaf_cert": {"as_der": base64.b64encode(der).decode()}, "seen": 1_790_000_000.5,
+        "source": {"url": url, "name": url}}}).encode()
+
+
+def messages_of(url, size):
+    """The entries of a log as messages, and the SHA-256 of their certificates."""
+    messages, sha256s = [], []
+    while len(messages) < size:
+        page = json.loads(fetch(f"{url}ct/v1/get-entries?start={len(messages)}&end={size - 1}"))
+        for entry in page["entries"]:
+            messages.append(message_of(entry, url, len(messages)))
+            sha256s.append(hashlib.sha256(der_of(entry)[1]).hexdigest())
+    return messages, sha256s
+
+
+def audit(context, lake, *args, code=0):
+    run = context.run("audit", "--lake", lake, "--hot", "none", "--format", "json", *args).expect_code(code)
+    return {(row["feed"], row["log"]): row for row in json.loads(run.out)}
+
+
+def lost(rows):
+    """(feed, log, index, sha256)"""
+    return {(feed, log, out["log_index"], out["sha256"]) for (feed, log), row in rows.items()
+            for out in row["left_out"] if out["class"] == "lost"}
+
+
+def explained(rows):
+    """(feed, log, index)"""
+    return {(feed, log, index) for (feed, log), row in rows.items()
+            for first, last in row["explained_ranges"] for index in range(first, last + 1)}
+
+
+@check("logs-audit")
+def audit_feeds(context):
+    """Two logs with the same certificates, followed beside three feeds over them, of which one sends each certificate
+    once and one leaves 5 % out: every entry and certificate once, all proven, and the audit names what was left out."""
+    source, _ = make_messages(context, 3_000)
+    with TestLog(context, "--kind", "hybrid,rfc6962", "--logs", 2, "--entries", source) as log:
+        sizes = sizes_of(log)
+        size = min(sizes.values())
+        expect_equal(set(sizes.values()), {size}, "sizes of the logs")
+        logs = {url.split("://")[1].rstrip("/"): messages_of(url, size) for url in log.urls()}
+        entries = [(name, at) for at in range(size) for name in logs]
+        sha256_of = {(name, at): logs[name][1][at] for name, at in entries}
+        ends = {sha256_of[name, at] for name in logs for at in (0, size - 1)}
+        # 5 % of the certificates, with all their entries; of 1 % of the others one entry, as servers do that send one.
+        chance = random.Random(context.seed)
+        chosen = chance.sample(sorted(set(sha256_of.values()) - ends), size * 6 // 100)
+        gone, halved = set(chosen[:size * 5 // 100]), set(chosen[size * 5 // 100:])
+        dropped = {entry for entry in entries if sha256_of[entry] in gone}
+        first_of = {sha256: entry for entry, sha256 in reversed(sha256_of.items())}
+        spared = {first_of[sha256] for sha256 in halved}
+        # Each certificate under one of the logs in turn, but for the ends of both.
+        once = [(name, at) for name, at in entries if at in (0, size - 1) or list(logs)[at % 2] == name]
+        streams = {"whole": entries, "once": once,
+                   "lossy": [entry for entry in entries if entry not in dropped | spared]}
+        texts = {feed: [logs[name][0][at] for name, at in stream] for feed, stream in streams.items()}
+        want = {("lossy", name, at, sha256_of[name, at]) for name, at in dropped}
+        want_explained = ({("once", *entry) for entry in set(entries) - set(once)} |
+                          {("lossy", *entry) for entry in spared})
+
+        feeds = {feed: Feed(messages, rate=2_000) for feed, messages in texts.items()}
+        server = Server(feeds)
+        keep = context.folder / "kept"
+        live = job(context, log, feeds={feed: server.url(feed) for feed in feeds}, keep=keep).start()
+        until_proven(live, sizes)
+        live.until(lambda: all(feed.done for feed in feeds.values()), CAUGHT_UP_S, "the feeds having sent everything")
+        live.until(lambda: live.frames() == sum(map(len, texts.values())), CAUGHT_UP_S, "all messages in the journal")
+        live.stop()
+        server.stop()
+        expect_every_index_once(live.lake, sizes)
+        expect_whole(context, live.lake)
+        expect_equal({row[0] for row in lakes.query(live.lake, "certificates", "SELECT sha256 FROM {t}")},
+                     {sha256 for _, sha256s in logs.values() for sha256 in sha256s}, "certificates")
+        held = coverage(context, live.lake, "--log-list", log.list)
+        expect_equal({name: (row["verified"], row["missing"]) for name, row in held.items()},
+                     {name: (size, 0) for name in sizes}, "verified and missing")
+
+        rows = audit(context, live.lake, f"{keep}/*", f"{live.journal}/*.jsonl")
+        expect_equal(lost(rows), want, "what the audit of the journal says was lost")
+        expect_equal(explained(rows), want_explained, "what the audit of the journal explains")
+        expect_equal({(feed, name): (row["delivered"], row["holes"], row["unknown"], row["filled"])
+                      for (feed, name), row in rows.items()},
+                     {(feed, name): (count, size - count, 0, 0) for feed, stream in streams.items() for name in logs
+                      for count in [sum(entry[0] == name for entry in stream)]},
+                     "delivered, holes, unknown and filled of each feed and log")
+
+        # The feed alone, in a lake of its own: what it left out is fetched, and then it is there.
+        alone, path = context.folder / "alone", context.folder / "lossy.jsonl"
+        path.write_bytes(b"\n".join(texts["lossy"]) + b"\n")
+        context.run("replay", path, "--feed", "lossy", "--lake", alone, "--hot", "none").expect_code(0)
+        rows = audit(context, alone, "--no-fill")
+        expect_equal((lost(rows), sum(row["unknown"] for row in rows.values())), (set(), len(dropped | spared)),
+                     "what is known without asking the logs")
+        for filled in (len(dropped), 0):
+            rows = audit(context, alone, "--log-list", log.list)
+            expect_equal(lost(rows), want, "what the audit of a lake says was lost")
+            expect_equal(sum(row["filled"] for row in rows.values()), filled, "filled")
+        expect_every_index_once(alone, sizes)
+        expect_whole(context, alone)
+
+
 @check("logs-lie")
 def lie(context):
     """A fork, a rollback and a corrupted entry are told at the next tree head, and nothing of them is verified."""
@@ -179,9 +320,16 @@ def lie(context):
             evidence = list((live.journal / "evidence").glob(f"*-{kind}-*.json"))
             expect(evidence, f"no evidence of a {kind} beside the journal")
             expect_equal(json.loads(evidence[0].read_text())["kind"], kind, "the kind in the evidence")
+            live.until(lambda: [row["verified"] for row in coverage(context, live.lake).values()] == [800], 30,
+                       f"800 verified entries after a {kind}")
+            # Once it goes with what it signed again, and more is proven, the alarm is over; the count and the file stay.
+            log.ask("heal")
+            log.ask("grow", entries=300)
+            live.until(lambda: f": {kind}: " not in (live.get("/readyz") or ("", f": {kind}: "))[1], 30,
+                       f"readyz telling no {kind} any more")
+            expect(sum(value for (name, _), value in live.metrics().items() if name == "ct_stream_log_alarms_total") >= 1
+                   and evidence[0].exists(), "the alarm is forgotten")
             live.stop()
-            held = coverage(context, live.lake)
-            expect_equal([row["verified"] for row in held.values()], [800], f"verified entries after a {kind}")
 
 
 @check("logs-archives")
@@ -210,16 +358,52 @@ def archives(context):
     expect_whole(context, context.folder / "proven")
 
 
+def certificates(lake):
+    """What a certificate is, without where and when it was seen."""
+    columns = ("sha256, sha1, tbs_sha256, spki_sha256, kind, serial, issuer_dn, subject_dn, not_before, not_after, names, "
+               "registered_domains, ips, key_algorithm, key_bits, signature_algorithm, is_ca, sct_count, parse, sct_logs")
+    return sorted(map(str, lakes.query(lake, "certificates", f"SELECT {columns} FROM {{t}} WHERE id_kind = 'der'")))
+
+
+def tile_entry(entry, index):
+    """An entry of get-entries as a data tile has it (static-ct-api, "Log Entries"), without fingerprints of issuers."""
+    leaf = base64.b64decode(entry["leaf_input"])
+    is_precert, der = der_of(entry)
+    submitted = len(der).to_bytes(3, "big") + der if is_precert else b""
+    # The leaf ends in the length of no extensions.
+    return leaf[2:-2] + b"\0\x08\0\0\5" + index.to_bytes(5, "big") + submitted + b"\0\0"
+
+
+@check("logs-real-entries")
+def real_entries(context):
+    """Entries of real logs as messages, as a page and as a tile: the same certificates, hashed here."""
+    if context.data is None:
+        raise Skipped("CT_STREAM_DATA is not set")
+    entries = [json.loads(line) for line in (context.data / "ct" / "entries.jsonl").read_text().splitlines()]
+    feed, page, tile = (context.folder / name for name in ("feed.jsonl", "page", "tile"))
+    feed.write_bytes(b"\n".join(message_of(entry, "https://ct.example.com/", at) for at, entry in enumerate(entries)))
+    (page / "ct" / "v1" / "get-entries").mkdir(parents=True)
+    answer = {"entries": [{field: entry[field] for field in ("leaf_input", "extra_data")} for entry in entries]}
+    (page / "ct" / "v1" / "get-entries" / f"0-{len(entries) - 1}.json").write_text(json.dumps(answer))
+    (tile / "tile" / "data" / "000.p").mkdir(parents=True)
+    data = b"".join(tile_entry(entry, at) for at, entry in enumerate(entries))
+    (tile / "tile" / "data" / "000.p" / str(len(entries))).write_bytes(data)
+    found = {}
+    for source in (feed, page, tile):
+        lake = context.folder / f"{source.stem}-lake"
+        summary = context.run("replay", source, "--lake", lake, "--hot", "none", "--summary", "json").expect_code(0).summary
+        expect_equal((summary["entries"], summary["rejected"]), (len(entries), 0), f"{source.stem}: entries and rejected")
+        found[source.stem] = certificates(lake)
+        expect_equal({sha256 for (sha256,) in lakes.query(lake, "certificates", "SELECT sha256 FROM {t}")},
+                     {hashlib.sha256(der_of(entry)[1]).hexdigest() for entry in entries}, f"{source.stem}: SHA-256")
+    for name in ("page", "tile"):
+        expect_equal(found[name], found["feed"], f"certificates by {name} against those by messages")
+
+
 @check("logs-same-certificates")
 def same_certificates(context):
     """The same certificates by a feed, by pages and by tiles: the same rows, but for where and when they were seen."""
     source, _ = make_messages(context, 3_000)
-    columns = ("sha256, sha1, tbs_sha256, spki_sha256, kind, serial, issuer_dn, subject_dn, not_before, not_after, names, "
-               "registered_domains, ips, key_algorithm, key_bits, signature_algorithm, is_ca, sct_count, parse, sct_logs")
-
-    def rows(lake):
-        return sorted(map(str, lakes.query(lake, "certificates", f"SELECT {columns} FROM {{t}} WHERE id_kind = 'der'")))
-
     feed = context.folder / "feed"
     context.run("replay", source, "--lake", feed, "--hot", "none").expect_code(0)
     with TestLog(context, "--kind", "static,rfc6962", "--logs", 2, "--entries", source) as log:
@@ -227,8 +411,8 @@ def same_certificates(context):
             lake = context.folder / f"log{at}"
             context.run("fill", "--log-list", log.list, "--log", f"log{at}", "--range", "0-", "--lake", lake,
                         "--hot", "none").expect_code(0)
-            expect(rows(lake), "no certificate was read")
-            expect_equal(rows(lake), rows(feed), f"certificates of log {at} against those of the feed")
+            expect(certificates(lake), "no certificate was read")
+            expect_equal(certificates(lake), certificates(feed), f"certificates of log {at} against those of the feed")
 
 
 @check("logs-certspotter")

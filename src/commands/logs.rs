@@ -6,26 +6,24 @@ use anyhow::{Context, Result, anyhow};
 use ct_model::Coverage;
 use ct_sinks::Store;
 use ct_sinks::lake::Lake;
-use ct_source::logs;
+use ct_source::{Segment, logs};
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 
 use super::open;
+use super::stretches::{Stretches, count, merged, without};
 use crate::cli::{CoverageArgs, FillArgs, Format};
 use crate::cluster::exit::Exit;
 use crate::config::LogsConfig;
-use crate::fail::Failure;
+use crate::fail::{self, Failure};
 use crate::job::{Source, batch, runtime};
 use crate::live;
 use crate::summary::{self, grouped, printable};
 
-/// Stretches of entries, each with its end behind the last; sorted, without overlaps or neighbours.
-type Stretches = Vec<(u64, u64)>;
-
 /// What the lake has of one log.
 #[derive(Default)]
-struct Held {
-    held: Stretches,
+pub(super) struct Held {
+    pub(super) held: Stretches,
     verified: Stretches,
     /// Of the newest tree head that the lake knows, or the log itself.
     size: u64,
@@ -130,39 +128,48 @@ fn table(logs: &BTreeMap<String, Held>, now_ms: i64) -> String {
 /// Stretches that are shown of a log.
 const MISSING_SHOWN: usize = 5;
 
-/// Reads from logs what is missing, or a range.
+/// Reads from logs what is missing, or a range. Logs that do not answer are told of when the others are read.
 pub fn fill(args: &FillArgs) -> Result<Exit, Failure> {
     let range = args.range.as_deref().map(parse_range).transpose().map_err(Failure::usage)?;
-    batch(&args.batch, |config, runtime| {
+    let mut failed = Vec::new();
+    let exit = batch(&args.batch, |config, runtime| {
         let config_of_logs = with_list(&config.logs, args.log_list.as_ref());
-        if !config_of_logs.any() {
-            return Err(Failure::usage(anyhow!("no logs: name a list with --log-list or logs.list")));
-        }
         let lake = Lake::open(Store::open(&config.lake.url, runtime.handle().clone())?);
-        find_missing(&config_of_logs, &args.logs, range, &lake, runtime)
-    })
-}
-
-fn find_missing(
-    config: &LogsConfig,
-    named: &[String],
-    range: Option<(u64, Option<u64>)>,
-    lake: &Lake,
-    runtime: &Runtime,
-) -> Result<Source, Failure> {
-    let mut config = config.clone();
-    config.only.extend(named.iter().cloned());
-    let logs = live::logs(&config, BTreeMap::new()).map_err(Failure::usage)?;
-    let held = held(lake)?;
-    let stretches = runtime.block_on(logs.stretches(&|name, size| {
-        match range {
+        let held = held(&lake)?;
+        let found = find(&config_of_logs, &args.logs, runtime, &|name, size| match range {
             Some((first, last)) => without((first, last.map_or(size, |last| last.saturating_add(1)).min(size)), &[]),
             None => held
                 .get(name)
                 .map_or_else(Vec::new, |log| Held { size, held: log.held.clone(), ..Held::default() }.missing()),
-        }
-    }))?;
-    Ok(Source::Segments { feed: logs::FEED.to_owned(), segments: stretches, logs: Some(live::access(&config)) })
+        })?;
+        failed = found.failed;
+        Ok(source(&config_of_logs, found.segments))
+    })?;
+    for (log, why) in &failed {
+        fail::report(&anyhow!("{log} cannot be asked: {why}"));
+    }
+    Ok(if exit == Exit::Done && !failed.is_empty() { Exit::Input } else { exit })
+}
+
+/// Segments for what is wanted of the logs whose names have one of the texts in `named`, or of all.
+pub(super) fn find(
+    config: &LogsConfig,
+    named: &[String],
+    runtime: &Runtime,
+    wanted: logs::Wanted<'_>,
+) -> Result<logs::Found, Failure> {
+    if !config.any() {
+        return Err(Failure::usage(anyhow!("no logs: name a list with --log-list or logs.list")));
+    }
+    let mut config = config.clone();
+    config.only.extend(named.iter().cloned());
+    let logs = live::logs(&config, BTreeMap::new()).map_err(Failure::usage)?;
+    Ok(runtime.block_on(logs.stretches(wanted))?)
+}
+
+/// Stretches of logs as the input of a job.
+pub(super) fn source(config: &LogsConfig, segments: Vec<Segment>) -> Source {
+    Source::Segments { feed: logs::FEED.to_owned(), segments, logs: Some(live::access(config)) }
 }
 
 /// `FIRST-LAST` or `FIRST-`.
@@ -174,11 +181,11 @@ fn parse_range(text: &str) -> Result<(u64, Option<u64>)> {
     if last.is_some_and(|last| last < first) { Err(bad()) } else { Ok((first, last)) }
 }
 
-fn with_list(config: &LogsConfig, list: Option<&String>) -> LogsConfig {
+pub(super) fn with_list(config: &LogsConfig, list: Option<&String>) -> LogsConfig {
     LogsConfig { list: list.or(config.list.as_ref()).cloned(), ..config.clone() }
 }
 
-fn held(lake: &Lake) -> Result<BTreeMap<String, Held>> {
+pub(super) fn held(lake: &Lake) -> Result<BTreeMap<String, Held>> {
     let mut logs: BTreeMap<String, Held> = BTreeMap::new();
     for Coverage { log, first, last, tree_size, head_at, verified, .. } in lake.coverage()? {
         let log = logs.entry(log.to_string()).or_default();
@@ -196,52 +203,9 @@ fn held(lake: &Lake) -> Result<BTreeMap<String, Held>> {
     Ok(logs)
 }
 
-fn merged(stretches: &[(u64, u64)]) -> Stretches {
-    let mut sorted = stretches.to_vec();
-    sorted.sort_unstable();
-    let mut merged: Stretches = Vec::new();
-    for (first, end) in sorted {
-        match merged.last_mut() {
-            Some(last) if first <= last.1 => last.1 = last.1.max(end),
-            _ => merged.push((first, end)),
-        }
-    }
-    merged
-}
-
-/// What of `whole` is in none of `parts`, which are merged.
-fn without((mut from, end): (u64, u64), parts: &[(u64, u64)]) -> Stretches {
-    let mut rest = Vec::new();
-    for (first, behind) in parts {
-        if from < (*first).min(end) {
-            rest.push((from, (*first).min(end)));
-        }
-        from = from.max(*behind);
-    }
-    if from < end {
-        rest.push((from, end));
-    }
-    rest
-}
-
-fn count(stretches: &[(u64, u64)]) -> u64 {
-    stretches.iter().map(|(first, end)| end - first).sum()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn stretches_add_up() {
-        let merged = merged(&[(10, 20), (0, 5), (5, 7), (15, 30), (40, 41)]);
-        assert_eq!(merged, [(0, 7), (10, 30), (40, 41)]);
-        assert_eq!(without((0, 50), &merged), [(7, 10), (30, 40), (41, 50)]);
-        assert_eq!(without((12, 29), &merged), []);
-        assert_eq!(without((5, 35), &merged), [(7, 10), (30, 35)]);
-        assert_eq!(without((60, 50), &merged), []);
-        assert_eq!(count(&merged), 28);
-    }
 
     #[test]
     fn ranges() {

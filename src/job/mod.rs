@@ -28,7 +28,7 @@ use crate::cluster::hello::Member;
 use crate::cluster::links::{Addresses, connect};
 use crate::cluster::secret::Secret;
 use crate::cluster::signals::{stop_flag, stop_flag_or_exit};
-use crate::config::{Config, HotConfig, LogsConfig};
+use crate::config::{Config, HotConfig, LogsConfig, ModuleOptions};
 use crate::fail::{self, Failure};
 use crate::live;
 use crate::progress::{Status, display};
@@ -62,91 +62,113 @@ pub fn batch(
     args: &BatchArgs,
     source: impl FnOnce(&Config, &Runtime) -> Result<Source, Failure>,
 ) -> Result<Exit, Failure> {
-    let started = Instant::now();
-    let config = Config::load(&args.common).and_then(|config| config.with_job(&args.job)).map_err(Failure::usage)?;
-    telemetry::start(config.log.level, config.log.format);
-    let runtime = runtime()?;
-    let (modules, module_options) = config.modules().map_err(Failure::usage)?;
-    Modules::prepare(&modules, &module_options).map_err(Failure::usage)?;
-    let source = source(&config, runtime)?;
-    let lake = Lake::open(Store::open(&config.lake.url, runtime.handle().clone())?);
-    let plan = Plan::new(&config, modules, module_options, source)?;
-    // One process of a cluster on several hosts leads: it owns the lake and speaks for the job.
-    let leads = args.job.process.unwrap_or(0) == 0;
-    let _lock = if leads { lake.lock()? } else { None };
-    let head = if leads { lake.recover()? } else { lake.head()? };
-    let start = Start::after(&lake, &head, &plan)?;
-    info!(
-        processes = plan.processes,
-        workers = plan.workers,
-        lake = plan.lake,
-        manifest = start.newest,
-        segment = start.from.segment,
-        chunk = start.from.chunk,
-        "the job starts"
-    );
-    let hot_state = if leads { open_hot(&config.hot, &lake)? } else { None };
-    let applier = Arc::new(Mutex::new(Some(Applier::start(lake.clone(), hot_state, ApplierOptions::default()))));
-    let views = if leads { start_views(&config, &lake)? } else { None };
-    let views = Arc::new(Mutex::new(views));
-    let (notify, notify_views) = (applier.clone(), views.clone());
-    let published = move |news: Published| {
-        if let Some(views) = &*notify_views.lock().unwrap_or_else(PoisonError::into_inner) {
-            views.published(news.sequence);
-        }
-        if let Some(applier) = &*notify.lock().unwrap_or_else(PoisonError::into_inner) {
-            applier.published(news.sequence);
-        }
-    };
+    let prepared = Prepared::new(args)?;
+    let source = source(&prepared.config, prepared.runtime)?;
+    prepared.read(args, source)
+}
 
-    let (restarts, status) = match (args.job.process, &args.job.hostfile, plan.processes) {
-        (Some(index), Some(hosts), _) => {
-            let member = (member_of_hosts(&plan, &start, &config, index)?, hosts_of(hosts, plan.processes)?);
-            (0, run_here(args, &plan, lake.clone(), start.clone(), runtime, Some(member), published)?)
-        }
-        (_, _, 1) => (0, run_here(args, &plan, lake.clone(), start.clone(), runtime, None, published)?),
-        _ => {
-            let statuses = Arc::new(Mutex::new(vec![Status::default(); plan.processes]));
-            let shown = statuses.clone();
-            let sum = |statuses: &Mutex<Vec<Status>>| {
-                let statuses = statuses.lock().unwrap_or_else(PoisonError::into_inner);
-                statuses.iter().cloned().fold(Status::default(), Status::add)
-            };
-            let _display = display(args.progress, move || sum(&shown))?;
-            let watch = Watch {
-                stall: None,
-                started: &|_| {},
-                status: &|index, status| statuses.lock().unwrap_or_else(PoisonError::into_inner)[index] = status,
-                published: &published,
-                renewed: &|| None,
-            };
-            let restarts = run_cluster(&plan, &config.log, &watch, &*stop_flag()?)?;
-            (restarts, sum(&statuses))
-        }
-    };
-    if !leads {
-        return Ok(Exit::Done);
+/// A job whose configuration is right, and that has touched nothing so far.
+pub struct Prepared {
+    started: Instant,
+    pub config: Config,
+    pub runtime: &'static Runtime,
+    modules: Vec<String>,
+    module_options: ModuleOptions,
+}
+
+impl Prepared {
+    pub fn new(args: &BatchArgs) -> Result<Self, Failure> {
+        let started = Instant::now();
+        let config =
+            Config::load(&args.common).and_then(|config| config.with_job(&args.job)).map_err(Failure::usage)?;
+        telemetry::start(config.log.level, config.log.format);
+        let (modules, module_options) = config.modules().map_err(Failure::usage)?;
+        Modules::prepare(&modules, &module_options).map_err(Failure::usage)?;
+        Ok(Self { started, config, runtime: runtime()?, modules, module_options })
     }
 
-    let elapsed = started.elapsed();
-    let ended_at = Instant::now();
-    let applier = applier.lock().unwrap_or_else(PoisonError::into_inner).take();
-    let report = applier.map(|applier| applier.finish(HOT_DEADLINE)).filter(|_| config.hot.url != "none");
-    let views = views.lock().unwrap_or_else(PoisonError::into_inner).take();
-    if let Some(views) = views {
-        views.finish(HOT_DEADLINE.saturating_sub(ended_at.elapsed()));
+    /// Reads `source` into the lake.
+    pub fn read(self, args: &BatchArgs, source: Source) -> Result<Exit, Failure> {
+        let Self { started, config, runtime, modules, module_options } = self;
+        let lake = Lake::open(Store::open(&config.lake.url, runtime.handle().clone())?);
+        let plan = Plan::new(&config, modules, module_options, source)?;
+        // One process of a cluster on several hosts leads: it owns the lake and speaks for the job.
+        let leads = args.job.process.unwrap_or(0) == 0;
+        let _lock = if leads { lake.lock()? } else { None };
+        let head = if leads { lake.recover()? } else { lake.head()? };
+        let start = Start::after(&lake, &head, &plan)?;
+        info!(
+            processes = plan.processes,
+            workers = plan.workers,
+            lake = plan.lake,
+            manifest = start.newest,
+            segment = start.from.segment,
+            chunk = start.from.chunk,
+            "the job starts"
+        );
+        let hot_state = if leads { open_hot(&config.hot, &lake)? } else { None };
+        let applier = Arc::new(Mutex::new(Some(Applier::start(lake.clone(), hot_state, ApplierOptions::default()))));
+        let views = if leads { start_views(&config, &lake)? } else { None };
+        let views = Arc::new(Mutex::new(views));
+        let (notify, notify_views) = (applier.clone(), views.clone());
+        let published = move |news: Published| {
+            if let Some(views) = &*notify_views.lock().unwrap_or_else(PoisonError::into_inner) {
+                views.published(news.sequence);
+            }
+            if let Some(applier) = &*notify.lock().unwrap_or_else(PoisonError::into_inner) {
+                applier.published(news.sequence);
+            }
+        };
+
+        let (restarts, status) = match (args.job.process, &args.job.hostfile, plan.processes) {
+            (Some(index), Some(hosts), _) => {
+                let member = (member_of_hosts(&plan, &start, &config, index)?, hosts_of(hosts, plan.processes)?);
+                (0, run_here(args, &plan, lake.clone(), start.clone(), runtime, Some(member), published)?)
+            }
+            (_, _, 1) => (0, run_here(args, &plan, lake.clone(), start.clone(), runtime, None, published)?),
+            _ => {
+                let statuses = Arc::new(Mutex::new(vec![Status::default(); plan.processes]));
+                let shown = statuses.clone();
+                let sum = |statuses: &Mutex<Vec<Status>>| {
+                    let statuses = statuses.lock().unwrap_or_else(PoisonError::into_inner);
+                    statuses.iter().cloned().fold(Status::default(), Status::add)
+                };
+                let _display = display(args.progress, move || sum(&shown))?;
+                let watch = Watch {
+                    stall: None,
+                    started: &|_| {},
+                    status: &|index, status| statuses.lock().unwrap_or_else(PoisonError::into_inner)[index] = status,
+                    published: &published,
+                    renewed: &|| None,
+                };
+                let restarts = run_cluster(&plan, &config.log, &watch, &*stop_flag()?)?;
+                (restarts, sum(&statuses))
+            }
+        };
+        if !leads {
+            return Ok(Exit::Done);
+        }
+
+        let elapsed = started.elapsed();
+        let ended_at = Instant::now();
+        let applier = applier.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let report = applier.map(|applier| applier.finish(HOT_DEADLINE)).filter(|_| config.hot.url != "none");
+        let views = views.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(views) = views {
+            views.finish(HOT_DEADLINE.saturating_sub(ended_at.elapsed()));
+        }
+        let account = account(&plan, &lake, &start, elapsed, restarts, status, report)?;
+        let text = match args.summary {
+            Summary::Text => account.text(),
+            Summary::Json => format!("{}\n", account.json()),
+            Summary::None => String::new(),
+        };
+        summary::print(&text).context("writing the summary")?;
+        for (name, why) in &account.unreadable {
+            fail::report(&anyhow!("{name}: {why}; what was read is published"));
+        }
+        Ok(if account.unreadable.is_empty() { Exit::Done } else { Exit::Input })
     }
-    let account = account(&plan, &lake, &start, elapsed, restarts, status, report)?;
-    let text = match args.summary {
-        Summary::Text => account.text(),
-        Summary::Json => format!("{}\n", account.json()),
-        Summary::None => String::new(),
-    };
-    summary::print(&text).context("writing the summary")?;
-    for (name, why) in &account.unreadable {
-        fail::report(&anyhow!("{name}: {why}; what was read is published"));
-    }
-    Ok(if account.unreadable.is_empty() { Exit::Done } else { Exit::Input })
 }
 
 /// Runs process `member` of a cluster, or the only one, in this process.

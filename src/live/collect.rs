@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::io::{BufRead, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -14,7 +15,7 @@ use anyhow::{Context, Result};
 use ct_source::certstream::{Event, Feed, State};
 use ct_source::journal::{Gap, Journal, JournalError, Options, Recovery};
 use ct_source::logs::{self, LogEvent, Logs};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::{sleep_until, timeout};
 use tracing::{error, info, warn};
 
@@ -177,6 +178,7 @@ impl Writer {
         mut orders: mpsc::UnboundedReceiver<Order>,
     ) -> Result<()> {
         let (stop_feeds, stop) = watch::channel(false);
+        let list_again = Arc::new(Notify::new());
         let (all, mut events) = mpsc::channel(EVENTS_WAITING_MAX);
         for (index, feed) in sources.feeds.into_iter().enumerate() {
             let (out, mut said) = mpsc::channel(EVENTS_WAITING_MAX);
@@ -193,7 +195,7 @@ impl Writer {
         }
         if let Some(logs) = sources.logs {
             let (out, mut said) = mpsc::channel(EVENTS_WAITING_MAX);
-            tokio::spawn(logs.run(self.positions.all(), out, stop.clone()));
+            tokio::spawn(logs.run(self.positions.all(), out, stop.clone(), Arc::clone(&list_again)));
             tokio::spawn(async move {
                 while let Some(said) = said.recv().await {
                     if all.send(Said::Log(said)).await.is_err() {
@@ -215,6 +217,7 @@ impl Writer {
                 order = orders.recv() => match order {
                     Some(Order::Release(segment)) => self.release(segment),
                     Some(Order::LogLevel(level)) => telemetry::set_level(level),
+                    Some(Order::LogList) => list_again.notify_one(),
                     Some(Order::Drain) | None => break,
                 },
                 released = Archive::done(&mut self.archive) => self.remove(released),
@@ -270,7 +273,8 @@ impl Writer {
         let logs::Said { id, name, event } = said;
         let known = self.status.logs.iter().position(|log| *log.id == *id);
         let known = known.unwrap_or_else(|| {
-            let new = LogStatus { id: id.to_string(), name: name.to_string(), ..LogStatus::default() };
+            let (next, proven) = self.positions.of(&id).map_or((0, 0), |at| (at.next(), at.proven()));
+            let new = LogStatus { id: id.to_string(), name: name.to_string(), next, proven, ..LogStatus::default() };
             self.status.logs.push(new);
             self.status.logs.len() - 1
         });
@@ -284,6 +288,9 @@ impl Writer {
                 }
                 drop((lines, room));
                 log.entries += entries;
+                if position.proven() > log.proven && log.alarm.take().is_some() {
+                    info!(log = log.name, proven = position.proven(), "the log goes with what it signed again");
+                }
                 (log.next, log.proven) = (position.next(), position.proven());
                 self.positions.reach(&id, position);
             }

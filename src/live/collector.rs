@@ -92,6 +92,11 @@ impl Collector {
         state.say(Order::LogLevel(level));
     }
 
+    /// Has it read the list of logs again. One that is not running reads it when it starts.
+    pub fn read_log_list(&self) {
+        self.shared.lock().say(Order::LogList);
+    }
+
     /// Has it close its feeds and make durable what came, and waits until it has ended.
     pub fn drain(mut self) {
         {

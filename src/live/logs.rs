@@ -107,6 +107,11 @@ impl Positions {
         self.durable.clone()
     }
 
+    /// Where the log with this id was left, by the newest that is known.
+    pub fn of(&self, id: &str) -> Option<&Position> {
+        self.pending.get(id).or_else(|| self.durable.get(id))
+    }
+
     /// The journal has been given everything before `position`.
     pub fn reach(&mut self, id: &str, position: Position) {
         self.pending.insert(id.to_owned(), position);

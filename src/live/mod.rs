@@ -145,6 +145,7 @@ pub fn run(args: &RunArgs) -> Result<Exit, Failure> {
                 current.borrow().clone()
             });
         }
+        collector.read_log_list();
         match reload(args) {
             Ok(renewed) => {
                 telemetry::set_level(renewed.log_level);

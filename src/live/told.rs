@@ -28,6 +28,8 @@ pub enum Order {
     /// Close the feeds, make durable what came, and end.
     Drain,
     LogLevel(LogLevel),
+    /// Read the list of logs again.
+    LogList,
 }
 
 /// From the collector, on stdout.
@@ -77,7 +79,7 @@ pub struct LogStatus {
     pub proven: u64,
     pub entries: u64,
     pub alarms: u64,
-    /// The last of them.
+    /// The last of them, until more is proven than when it was raised.
     pub alarm: Option<String>,
     /// Why it cannot be read at the moment.
     pub error: Option<String>,

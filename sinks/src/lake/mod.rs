@@ -25,6 +25,7 @@ pub mod schema;
 
 mod commit;
 mod coverage;
+mod entries;
 mod known;
 mod lock;
 mod lookup;
@@ -38,6 +39,7 @@ use ct_model::time::Day;
 
 pub use self::commit::Head;
 pub use self::encode::{EncodeOptions, EncodedFile, encode};
+pub use self::entries::{EntryRow, IssuanceRow};
 pub use self::known::Known;
 pub use self::lock::Lock;
 pub use self::manifests::Manifests;

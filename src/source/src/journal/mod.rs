@@ -31,6 +31,7 @@
 mod error;
 mod head;
 mod id;
+mod lines;
 mod mark;
 mod reader;
 mod scan;
@@ -47,6 +48,7 @@ use serde::{Deserialize, Serialize};
 
 pub use error::JournalError;
 pub use id::JournalId;
+pub use lines::Lines;
 pub use reader::{JournalReader, bytes_behind};
 pub use writer::{Journal, Options, Recovery};
 

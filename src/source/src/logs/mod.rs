@@ -23,16 +23,17 @@ pub mod verify;
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use base64_simd::STANDARD;
 use ct_model::ctlog::Hash;
+use ct_model::ctlog::head::TreeHead;
 use ct_model::ctlog::list::{self, LIST_BYTES_MAX, LogList, Urls};
 use ct_model::id::to_hex;
 use ct_model::message::log_name;
 use futures::{StreamExt, stream};
 use sha2::{Digest, Sha256};
-use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::sync::{Notify, Semaphore, mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
 use tracing::{info, warn};
@@ -58,6 +59,8 @@ pub const FEED: &str = "logs";
 const ROOMS: usize = 64;
 /// Logs that are asked for their heads at a time.
 const HEADS_AT_ONCE: usize = 16;
+/// After the end of its temporal interval a log is followed so long, for what it has not published and we have not read.
+const ENDED_FOR: Duration = Duration::from_secs(30 * 24 * 3_600);
 /// Events of one log that wait.
 const EVENTS_WAITING_MAX: usize = 2;
 
@@ -101,8 +104,17 @@ pub struct Said {
     pub event: LogEvent,
 }
 
-/// The stretches that are wanted of a log, by its name and the size of its tree.
+/// The stretches that are wanted of a log, by its name and the size of its tree: entries, each with its end behind the
+/// last. A log of which nothing is wanted whatever its size is not asked.
 pub type Wanted<'a> = &'a dyn Fn(&str, u64) -> Vec<(u64, u64)>;
+
+/// What was found of what was wanted.
+#[derive(Debug, Default)]
+pub struct Found {
+    pub segments: Vec<Segment>,
+    /// Logs that could not be asked for their tree head, by name, and why.
+    pub failed: Vec<(String, String)>,
+}
 
 /// Logs to be read.
 pub struct Logs {
@@ -132,6 +144,16 @@ impl Logs {
         if logs.is_empty() { Err(list_error(&"no log is left to follow")) } else { Ok(logs) }
     }
 
+    /// Whether a log can get entries that it does not have: of one that takes certificates up to some notAfter, all are
+    /// expired when that is long past. One that is asked for by name is read all the same.
+    fn may_grow(&self, log: &list::Log) -> bool {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let ended = log.temporal_interval.is_some_and(|(_, end)| {
+            u128::try_from(end.millis()).is_ok_and(|end_ms| now.as_millis() > end_ms + ENDED_FOR.as_millis())
+        });
+        !ended || self.options.only.iter().any(|text| log.name.contains(text.as_str()))
+    }
+
     /// All logs, whatever their state: their keys are trusted.
     pub async fn known(&self) -> Result<Vec<list::Log>, LogError> {
         let mut logs = self.singles.clone();
@@ -155,29 +177,39 @@ impl Logs {
 
     /// The tree head of each log, or why it could not be had, by name.
     pub async fn heads(&self) -> Result<Vec<(String, Result<HeadTold, String>)>, LogError> {
-        let logs = self.load().await?;
+        let heads = self.heads_of(self.load().await?).await.into_iter();
+        Ok(heads.map(|(log, head)| (log.name.to_string(), head.map(|head| HeadTold::from(&head)))).collect())
+    }
+
+    /// Segments for what is `wanted` of each log. They are read under the tree heads of this moment. A log that does not
+    /// answer is told of, and does not keep the others from being read.
+    pub async fn stretches(&self, wanted: Wanted<'_>) -> Result<Found, LogError> {
+        let mut logs = self.load().await?;
+        logs.retain(|log| !wanted(&log.name, u64::MAX).is_empty());
+        let mut found = Found::default();
+        for (described, head) in self.heads_of(logs).await {
+            match head {
+                Ok(head) => {
+                    for (first, end) in wanted(&described.name, head.size) {
+                        found.segments.extend(stretch::segments(&described, &head, first, end.min(head.size)));
+                    }
+                }
+                Err(why) => found.failed.push((described.name.to_string(), why)),
+            }
+        }
+        Ok(found)
+    }
+
+    /// The tree head of each of these, or why it could not be had.
+    async fn heads_of(&self, logs: Vec<list::Log>) -> Vec<(list::Log, Result<TreeHead, String>)> {
         let heads = stream::iter(logs).map(|described| async move {
             let head = match self.access.open(&described) {
                 Ok(log) => log.head().await,
                 Err(error) => Err(error),
             };
-            let head = head.map(|head| HeadTold::from(&head)).map_err(|error| follow::told(&error));
-            (described.name.to_string(), head)
+            (described, head.map_err(|error| follow::told(&error)))
         });
-        Ok(heads.buffered(HEADS_AT_ONCE).collect().await)
-    }
-
-    /// Segments for what is `wanted` of each log, by its name and the size of its tree: stretches of entries, each with
-    /// its end behind the last. They are read under the tree heads of this moment.
-    pub async fn stretches(&self, wanted: Wanted<'_>) -> Result<Vec<Segment>, LogError> {
-        let mut segments = Vec::new();
-        for described in self.load().await? {
-            let head = self.access.open(&described)?.head().await?;
-            for (first, end) in wanted(&described.name, head.size) {
-                segments.extend(stretch::segments(&described, &head, first, end.min(head.size)));
-            }
-        }
-        Ok(segments)
+        heads.buffered(HEADS_AT_ONCE).collect().await
     }
 
     async fn read(&self, place: &str) -> Result<Vec<u8>, LogError> {
@@ -195,7 +227,8 @@ impl Logs {
         tokio::fs::read(&path).await.map_err(|source| LogError::ListFile { place: path.display().to_string(), source })
     }
 
-    /// Follows logs, each from its position (by id) on, until `stop` is true or nobody listens.
+    /// Follows logs, each from its position (by id) on, until `stop` is true or nobody listens. The list is read again
+    /// when its time has come, and when `again` says so.
     ///
     /// A list that cannot be read changes nothing, and is read again.
     pub async fn run(
@@ -203,6 +236,7 @@ impl Logs {
         positions: BTreeMap<String, Position>,
         out: mpsc::Sender<Said>,
         mut stop: watch::Receiver<bool>,
+        again: Arc<Notify>,
     ) {
         let mut set = Set {
             options: self.options.clone(),
@@ -220,7 +254,8 @@ impl Logs {
                 _ = stop.wait_for(|stop| *stop) => break,
             };
             let wait = match loaded {
-                Ok(logs) => {
+                Ok(mut logs) => {
+                    logs.retain(|log| self.may_grow(log));
                     set.follow(&logs);
                     backoff.delivered(Duration::MAX);
                     self.options.list_refresh
@@ -232,6 +267,7 @@ impl Logs {
             };
             tokio::select! {
                 () = sleep(wait) => {}
+                () = again.notified() => info!("the list of logs is read again"),
                 () = set.out.closed() => break,
                 _ = stop.wait_for(|stop| *stop) => break,
             }

@@ -25,7 +25,7 @@ use ct_source::logs::{
 };
 use serde_json::Value;
 use tokio::runtime::Runtime;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
@@ -185,6 +185,8 @@ struct Run {
     runtime: Runtime,
     said: mpsc::Receiver<Said>,
     stop: watch::Sender<bool>,
+    /// Has the list read again.
+    again: Arc<Notify>,
     task: JoinHandle<()>,
     heard: BTreeMap<String, Heard>,
     /// By id, as whoever keeps the lines keeps them.
@@ -200,8 +202,9 @@ impl Run {
         let runtime = runtime();
         let (out, said) = mpsc::channel(1);
         let (stop, stopped) = watch::channel(false);
-        let task = runtime.spawn(Logs::new(options).unwrap().run(positions.clone(), out, stopped));
-        Self { runtime, said, stop, task, heard: BTreeMap::new(), positions }
+        let again = Arc::new(Notify::new());
+        let task = runtime.spawn(Logs::new(options).unwrap().run(positions.clone(), out, stopped, Arc::clone(&again)));
+        Self { runtime, said, stop, again, task, heard: BTreeMap::new(), positions }
     }
 
     /// What was heard of a log.

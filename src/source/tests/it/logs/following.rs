@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::{Run, from_head, one, options};
-use crate::test_log::{Call, Fault, Kind, LogOptions, Page, Pool, Rule, Server};
+use crate::test_log::{Call, Fault, Key, Kind, LogOptions, Page, Pool, Rule, Server};
 
 const KINDS: [Kind; 4] = [Kind::Rfc6962, Kind::Static, Kind::Hybrid, Kind::HybridNoCheckpoint];
 
@@ -166,4 +166,21 @@ fn several_logs_at_once() {
         run.of(log).check(log, 0, 900);
     }
     run.end();
+}
+
+/// RFC 6962 section 2.1.4 allows RSA keys as well.
+#[test]
+fn a_log_with_an_rsa_key() {
+    let pool = Arc::new(Pool::synthetic(1, 700));
+    for kind in KINDS {
+        let server = Server::start(vec![LogOptions::new("log", kind, &pool).start(500).key(Key::rsa())]);
+        let log = server.log(0);
+        let mut run = Run::start(options(&server));
+        run.until_proven(log, 500);
+        log.grow(200);
+        run.until_proven(log, 700);
+        let heard = &run.end()[log.origin()];
+        heard.check(log, 0, 700);
+        assert_eq!(heard.kinds(), []);
+    }
 }

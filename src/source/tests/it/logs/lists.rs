@@ -1,13 +1,14 @@
 //! Lists of logs: read again and again, and believed when they can be read.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use ct_source::logs::{Logs, LogsOptions};
 use serde_json::{Value, json};
 
 use super::{Run, options};
 use crate::runtime;
-use crate::test_log::{HEADS, Kind, Log, LogOptions, Pool, Server, base64};
+use crate::test_log::{HEADS, Key, Kind, Log, LogOptions, Pool, Server, base64};
 
 fn server(names: &[&str]) -> Server {
     let pool = Arc::new(Pool::synthetic(1, 1_000));
@@ -139,7 +140,7 @@ fn a_log_that_takes_no_more_is_read_to_its_end_and_left() {
         });
         let mut options = by_list(&server);
         // Its last tile will not fill.
-        options.follow.partial_tile = std::time::Duration::from_secs(3_600);
+        options.follow.partial_tile = Duration::from_secs(3_600);
         let mut run = Run::start(options);
         run.until_proven(last, size);
         until_left(&mut run, last, other);
@@ -196,4 +197,90 @@ fn heads_of_all_logs() {
     let [(a, Ok(head)), (b, Err(why))] = &heads[..] else { panic!("{heads:?}") };
     assert_eq!((&**a, &**b, head.size), (server.log(0).origin(), server.log(1).origin(), 300));
     assert!(why.contains("not the key's signature"), "{why}");
+}
+
+#[test]
+fn a_list_is_read_again_when_told_to() {
+    let server = server(&["a", "b"]);
+    let (a, b) = (server.log(0), server.log(1));
+    set_list(&server, |log| is(log, a));
+    let mut run = Run::start(LogsOptions { list_refresh: Duration::from_secs(3_600), ..by_list(&server) });
+    run.until_proven(a, 300);
+    set_list(&server, |_| true);
+    run.through_looks(a, 20);
+    assert_eq!(looks(b), 0, "its time has not come");
+    run.again.notify_one();
+    run.until_proven(b, 300);
+    run.end()[b.origin()].check(b, 0, 300);
+}
+
+/// A log takes certificates up to some notAfter; when that is long past it gets no more.
+#[test]
+fn a_log_whose_certificates_are_all_expired_is_left() {
+    let server = server(&["a", "b"]);
+    let (old, other) = (server.log(0), server.log(1));
+    set_list(&server, |log| {
+        let (from, until) = if is(log, old) {
+            ("2020-01-01T00:00:00Z", "2020-07-01T00:00:00Z")
+        } else {
+            ("2020-01-01T00:00:00Z", "2120-01-01T00:00:00Z")
+        };
+        log["temporal_interval"] = json!({ "start_inclusive": from, "end_exclusive": until });
+        true
+    });
+    let mut run = Run::start(by_list(&server));
+    run.until_proven(other, 300);
+    run.through_looks(other, 5);
+    run.end();
+    assert_eq!(looks(old), 0);
+    // Unless it is asked for.
+    let mut run = Run::start(LogsOptions { only: vec![old.origin().to_owned()], ..by_list(&server) });
+    run.until_proven(old, 300);
+    run.end()[old.origin()].check(old, 0, 300);
+    // Its entries can be had, and what is outside of the interval is an entry like any other.
+    let found = runtime().block_on(Logs::new(by_list(&server)).unwrap().stretches(&|_, size| vec![(0, size)])).unwrap();
+    assert_eq!((found.segments.len(), found.failed), (2, vec![]));
+}
+
+fn pem(key: &Key) -> String {
+    format!("-----BEGIN PUBLIC KEY-----\n{}\n-----END PUBLIC KEY-----\n", base64(key.spki()))
+}
+
+#[test]
+fn a_list_must_have_the_signature_that_is_asked_for() {
+    let server = server(&["a"]);
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let list = server.log_list().to_string();
+    let key = Key::rsa();
+    // Without the head of a DigitallySigned.
+    let signature = key.sign(list.as_bytes()).split_off(4);
+    let check = |list: &str, signature: Option<&[u8]>, key: &Key, want: Result<usize, &str>| {
+        std::fs::write(at("list.json"), list).unwrap();
+        std::fs::write(at("key.pem"), pem(key)).unwrap();
+        let _ = std::fs::remove_file(at("list.sig"));
+        if let Some(signature) = signature {
+            std::fs::write(at("list.sig"), signature).unwrap();
+        }
+        let options = LogsOptions {
+            list: Some(at("list.json").display().to_string()),
+            list_key_file: Some(at("key.pem")),
+            ..by_list(&server)
+        };
+        let loaded = runtime().block_on(Logs::new(options).unwrap().load());
+        match (loaded, want) {
+            (Ok(logs), Ok(count)) => assert_eq!(logs.len(), count),
+            (Err(error), Err(why)) => assert!(error.to_string().contains(why), "{error}"),
+            (loaded, want) => panic!("{loaded:?} instead of {want:?}"),
+        }
+    };
+    check(&list, Some(&signature), &key, Ok(1));
+    check(&format!("{list} "), Some(&signature), &key, Err("not the key's signature"));
+    check(&list, Some(&signature[1..]), &key, Err("not the key's signature"));
+    check(&list, Some(b""), &key, Err("not the key's signature"));
+    check(&list, None, &key, Err("list.sig"));
+    check(&list, Some(&signature), &Key::ecdsa(), Err("an algorithm that is not that of the key"));
+    std::fs::write(at("key.pem"), "no key").unwrap();
+    let options = LogsOptions { list_key_file: Some(at("key.pem")), ..by_list(&server) };
+    assert!(Logs::new(options).err().unwrap().to_string().contains("no PEM"));
 }

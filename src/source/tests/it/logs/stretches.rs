@@ -74,7 +74,9 @@ impl Text {
 /// The segments of these stretches of each log, each end behind the last.
 fn segments(server: &Server, wanted: &[(u64, u64)]) -> Vec<Segment> {
     let logs = Logs::new(options(server)).unwrap();
-    runtime().block_on(logs.stretches(&|_, _| wanted.to_vec())).unwrap()
+    let found = runtime().block_on(logs.stretches(&|_, _| wanted.to_vec())).unwrap();
+    assert_eq!(found.failed, []);
+    found.segments
 }
 
 fn read(segments: &[Segment], access: &AccessOptions) -> Text {
@@ -192,4 +194,26 @@ fn a_log_that_cannot_be_read_breaks_its_segment_only() {
     assert!(text.broken[0].contains("status 500"), "{:?}", text.broken);
     text.check(server.log(1), 0..600);
     assert_eq!(text.covered(), [(0, 599, true)]);
+}
+
+#[test]
+fn a_log_that_gives_no_head_does_not_stop_the_others() {
+    let pool = Arc::new(Pool::synthetic(1, 300));
+    let logs = ["a", "b", "c"].map(|name| LogOptions::new(name, Kind::Hybrid, &pool));
+    let server = Server::start(logs.into());
+    server.log(1).fail(Fault::BadSignature);
+    let found = |wanted: &dyn Fn(&str) -> bool| {
+        let logs = Logs::new(options(&server)).unwrap();
+        let wanted = |name: &str, size: u64| if wanted(name) { vec![(0, size)] } else { vec![] };
+        runtime().block_on(logs.stretches(&wanted)).unwrap()
+    };
+    let all = found(&|_| true);
+    let [(failed, why)] = &all.failed[..] else { panic!("{all:?}") };
+    assert!(failed == server.log(1).origin() && why.contains("not the key's signature"), "{failed}: {why}");
+    let text = read(&all.segments, &access());
+    text.check(server.log(0), 0..300);
+    text.check(server.log(2), 0..300);
+    // Nobody minds a log of which nothing is wanted.
+    let some = found(&|name| name != server.log(1).origin());
+    assert_eq!((some.segments.len(), some.failed), (2, vec![]));
 }

@@ -61,7 +61,7 @@ impl Key {
     }
 
     /// A TLS DigitallySigned: the algorithms, then the signature (RFC 5246 section 4.7).
-    fn sign(&self, message: &[u8]) -> Vec<u8> {
+    pub(crate) fn sign(&self, message: &[u8]) -> Vec<u8> {
         let random = SystemRandom::new();
         let (algorithm, signature) = match &self.pair {
             Pair::Ecdsa(pair) => (3, pair.sign(&random, message).expect("P-256 signs").as_ref().to_vec()),

@@ -1,0 +1,182 @@
+//! `audit`: what feeds left out of the logs they show, by the logs themselves.
+//!
+//! ```text
+//! what a feed delivered ─► holes in the indexes of each log ─► what the lake does not hold of them is filled
+//!                                                           └► each hole is judged by what the lake has there
+//! ```
+
+mod delivered;
+mod judge;
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context, anyhow};
+use ct_model::id::to_hex;
+use ct_sinks::Store;
+use ct_sinks::lake::Lake;
+use serde_json::{Value, json};
+
+use self::delivered::Delivered;
+use self::judge::{Account, Accounts, Class, judge};
+use super::logs::{find, held, source, with_list};
+use super::stretches::{Stretches, common, contains, count, joined, merged, newest, without};
+use crate::cli::{AuditArgs, BatchArgs, Format, JobArgs, Progress, Summary};
+use crate::cluster::exit::Exit;
+use crate::fail::{self, Failure};
+use crate::job::Prepared;
+use crate::summary::{self, grouped, printable};
+
+/// Holes that are nearer to each other are read together with what lies between: a page has so many entries.
+const JOIN_ENTRIES: u64 = 256;
+/// Entries that are shown of a log.
+const SHOWN_MAX: usize = 5;
+
+/// Says of each feed and log what was delivered, and what became of the rest.
+pub fn audit(args: &AuditArgs) -> Result<Exit, Failure> {
+    let batch = BatchArgs {
+        common: args.common.clone(),
+        job: JobArgs::default(),
+        progress: Progress::None,
+        summary: Summary::None,
+    };
+    let prepared = Prepared::new(&batch)?;
+    let (config, runtime) = (prepared.config.clone(), prepared.runtime);
+    let lake = Lake::open(Store::open(&config.lake.url, runtime.handle().clone())?);
+    let only = args.feed.as_deref();
+    let delivered = match &args.segments[..] {
+        [] => Delivered::by_lake(&lake, only)?,
+        segments => Delivered::by_segments(segments, only, runtime)?,
+    };
+    let is_named = |log: &str| args.logs.is_empty() || args.logs.iter().any(|text| log.contains(text.as_str()));
+    let before = stretches_held(&lake)?;
+    let missing = missing(&delivered, &before, &is_named);
+
+    let logs = with_list(&config.logs, args.log_list.as_ref());
+    let (mut exit, mut failed) = (Exit::Done, Vec::new());
+    if !missing.is_empty() && !args.no_fill && logs.any() {
+        let wanted = |name: &str, size: u64| {
+            let stretches = missing.get(name).map_or(&[][..], Vec::as_slice);
+            newest(&common(stretches, &[(0, size)]), args.entries_max)
+        };
+        let found = find(&logs, &args.logs, runtime, &wanted)?;
+        failed = found.failed;
+        if !found.segments.is_empty() {
+            exit = prepared.read(&batch, source(&logs, found.segments))?;
+        }
+    }
+    let mut accounts = judge(&lake, &delivered, &stretches_held(&lake)?, args.entries_max)?;
+    accounts.retain(|(_, log), _| is_named(log));
+    let text = match args.format {
+        Format::Json => {
+            let rows: Vec<Value> = accounts.iter().map(|(of, account)| row(of, account, &before)).collect();
+            format!("{}\n", Value::Array(rows))
+        }
+        Format::Text => table(&accounts, &before),
+    };
+    summary::print(&text).context("writing the report")?;
+    for (log, why) in &failed {
+        fail::report(&anyhow!("{log} cannot be asked: {why}"));
+    }
+    Ok(if exit == Exit::Done && !failed.is_empty() { Exit::Input } else { exit })
+}
+
+fn stretches_held(lake: &Lake) -> anyhow::Result<BTreeMap<String, Stretches>> {
+    Ok(held(lake)?.into_iter().map(|(log, held)| (log, held.held)).collect())
+}
+
+/// What must be read of each log to judge the holes of all feeds.
+fn missing(
+    delivered: &Delivered,
+    held: &BTreeMap<String, Stretches>,
+    is_named: &dyn Fn(&str) -> bool,
+) -> BTreeMap<String, Stretches> {
+    let mut holes: BTreeMap<String, Stretches> = BTreeMap::new();
+    for (log, shown) in delivered.feeds.values().flat_map(|feed| feed.shown()).filter(|(log, _)| is_named(log)) {
+        holes.entry(log.to_owned()).or_default().extend(shown.holes);
+    }
+    for (log, holes) in &mut holes {
+        let held = held.get(log).map_or(&[][..], Vec::as_slice);
+        let unheld: Stretches = merged(holes).into_iter().flat_map(|hole| without(hole, held)).collect();
+        *holes = joined(&unheld, JOIN_ENTRIES);
+    }
+    holes.retain(|_, missing| !missing.is_empty());
+    holes
+}
+
+/// How many holes have this verdict.
+fn of_class(account: &Account, class: Class) -> u64 {
+    account.verdicts.values().filter(|verdict| verdict.class == class).count() as u64
+}
+
+/// First and last index of runs of holes that have this verdict.
+fn ranges(account: &Account, class: Class) -> Vec<(u64, u64)> {
+    let of_class = account.verdicts.iter().filter(|(_, verdict)| verdict.class == class);
+    let entries: Stretches = of_class.map(|(index, _)| (*index, index + 1)).collect();
+    merged(&entries).iter().map(|(first, end)| (*first, end - 1)).collect()
+}
+
+/// Indexes that are lost and that the lake has since this audit.
+fn filled<'a>(account: &'a Account, before: Option<&'a Stretches>) -> impl Iterator<Item = u64> + use<'a> {
+    let before = before.map_or(&[][..], Vec::as_slice);
+    let lost = account.verdicts.iter().filter(|(_, verdict)| verdict.class == Class::Lost && verdict.by_log);
+    lost.map(|(index, _)| *index).filter(move |index| !contains(before, *index))
+}
+
+fn row((feed, log): &(String, String), account: &Account, before: &BTreeMap<String, Stretches>) -> Value {
+    let left_out = account.verdicts.iter().filter(|(_, verdict)| verdict.class != Class::Explained);
+    let left_out: Vec<Value> = left_out
+        .map(|(index, verdict)| {
+            let sha256 = verdict.sha256.map(|sha256| to_hex(&sha256));
+            json!({ "log_index": index, "class": verdict.class.as_str(), "sha256": sha256 })
+        })
+        .collect();
+    json!({
+        "feed": feed,
+        "log": log,
+        "first": account.shown.first,
+        "last": account.shown.last,
+        "delivered": account.shown.delivered,
+        "holes": count(&account.shown.holes),
+        "explained": of_class(account, Class::Explained),
+        "unparseable": of_class(account, Class::Unparseable),
+        "lost": of_class(account, Class::Lost),
+        "unknown": account.unknown,
+        "filled": filled(account, before.get(log)).count(),
+        "left_out": left_out,
+        "explained_ranges": ranges(account, Class::Explained),
+    })
+}
+
+fn table(accounts: &Accounts, before: &BTreeMap<String, Stretches>) -> String {
+    if accounts.is_empty() {
+        return "no feed delivered an entry of a log\n".to_owned();
+    }
+    let mut text = format!(
+        "{:<12} {:<44} {:>13} {:>11} {:>11} {:>11} {:>9} {:>9} {:>9}\n",
+        "feed", "log", "delivered", "holes", "explained", "unparseable", "lost", "filled", "unknown"
+    );
+    for ((feed, log), account) in accounts {
+        text += &format!(
+            "{:<12} {:<44} {:>13} {:>11} {:>11} {:>11} {:>9} {:>9} {:>9}\n",
+            printable(feed),
+            printable(log),
+            grouped(account.shown.delivered),
+            grouped(count(&account.shown.holes)),
+            grouped(of_class(account, Class::Explained)),
+            grouped(of_class(account, Class::Unparseable)),
+            grouped(of_class(account, Class::Lost)),
+            grouped(filled(account, before.get(log)).count() as u64),
+            grouped(account.unknown),
+        );
+        let lost = || account.verdicts.iter().filter(|(_, verdict)| verdict.class == Class::Lost);
+        for (index, verdict) in lost().take(SHOWN_MAX) {
+            let sha256 = verdict.sha256.map_or_else(|| "-".to_owned(), |sha256| to_hex(&sha256));
+            text += &format!("    lost {:>15}  {sha256}\n", grouped(*index));
+        }
+        let more = lost().count().saturating_sub(SHOWN_MAX);
+        if more > 0 {
+            text += &format!("    and {more} more; --format json has them all\n");
+        }
+    }
+    text
+}
