@@ -413,12 +413,13 @@ fn draw_serial(rng: &mut Rng) -> [u8; 16] {
 /// Raises a big-endian number of whole 32-bit words a little, to the next one that no prime below 752 divides: what linters look for in the
 /// modulus of an RSA key (CA/Browser Forum Baseline Requirements 6.1.6).
 fn without_small_factors(number: &mut [u8]) {
-    let is_prime = |n: &u64| (2..*n).take_while(|divisor| divisor * divisor <= *n).all(|divisor| n % divisor != 0);
+    let is_prime =
+        |n: &u64| (2..*n).take_while(|divisor| divisor * divisor <= *n).all(|divisor| !n.is_multiple_of(divisor));
     let words: Vec<u64> = number.as_chunks().0.iter().map(|word| u64::from(u32::from_be_bytes(*word))).collect();
     let residue = |prime| words.iter().fold(0, |rest, word| (rest << 32 | word) % prime);
     let residues: Vec<(u64, u64)> = (2..752).filter(is_prime).map(|prime| (prime, residue(prime))).collect();
     let step = (0..)
-        .find(|step| residues.iter().all(|(prime, residue)| (residue + step) % prime != 0))
+        .find(|step| residues.iter().all(|(prime, residue)| !(residue + step).is_multiple_of(*prime)))
         .expect("numbers without small factors are never far apart");
     let mut carry = step;
     for byte in number.iter_mut().rev() {

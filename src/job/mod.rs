@@ -157,7 +157,7 @@ impl Prepared {
         if let Some(views) = views {
             views.finish(HOT_DEADLINE.saturating_sub(ended_at.elapsed()));
         }
-        let account = account(&plan, &lake, &start, elapsed, restarts, status, report)?;
+        let account = account(&plan, &lake, &start, elapsed, restarts, &status, report)?;
         let text = match args.summary {
             Summary::Text => account.text(),
             Summary::Json => format!("{}\n", account.json()),
@@ -287,7 +287,7 @@ fn account(
     start: &Start,
     elapsed: Duration,
     restarts: u64,
-    status: Status,
+    status: &Status,
     hot: Option<HotReport>,
 ) -> Result<Account> {
     let mut account = Account {

@@ -245,8 +245,8 @@ impl Modules {
     /// How many days before the newest `seen` of the lake its certificates must be read back at a start, so that all
     /// memories are as they were; 0 if there are none. `None`: all certificates.
     pub fn reach_days(&self) -> Option<u32> {
-        let reaches = self.remembering().map(|(_, module)| module.reach_days());
-        reaches.fold(Some(0), |longest, reach| Some(longest?.max(reach?)))
+        let mut reaches = self.remembering().map(|(_, module)| module.reach_days());
+        reaches.try_fold(0, |longest: u32, reach| Some(longest.max(reach?)))
     }
 
     /// Appends what the modules want to remember of a certificate, and to `failed` a finding for each that panicked.
