@@ -13,6 +13,7 @@ use serde_json::{Map, Value};
 
 mod clusters;
 mod event_time;
+mod first_seen;
 pub mod guard;
 mod issuance;
 mod key_reuse;
@@ -24,6 +25,8 @@ mod options;
 pub mod phish;
 pub mod policy;
 mod rate_anomaly;
+mod renewal;
+mod risk;
 pub mod rules;
 mod trie;
 mod watchlist;
@@ -45,7 +48,10 @@ pub const MODULES: &[ModuleDef] = &[
     lookalike::MODULE,
     phish::MODULE,
     policy::MODULE,
+    risk::MODULE,
     rules::MODULE,
+    first_seen::MODULE,
+    renewal::MODULE,
     key_reuse::MODULE,
     rate_anomaly::MODULE,
     clusters::MODULE,
@@ -409,8 +415,8 @@ pub(crate) mod tests {
 
     #[test]
     fn unknown_modules_are_mistakes() {
-        let known =
-            "known: names, watchlist, issuance, lookalike, phish, policy, rules, key-reuse, rate-anomaly, clusters";
+        let known = "known: names, watchlist, issuance, lookalike, phish, policy, risk, rules, first-seen, renewal, key-reuse, \
+             rate-anomaly, clusters";
         let want = &format!("modules: unknown module \"watchlst\"; did you mean \"watchlist\"? {known}");
         check_error(&["watchlst"], &json!({}), want);
         check_error(&[], &json!({"watchlst": {}}), want);

@@ -90,7 +90,7 @@ impl Examine for Names {
 }
 
 /// A name that stands for several: also `www*.example.com` and `*-shop.example.com`, which authorities used to sign.
-fn is_wildcard(name: &str) -> bool {
+pub(super) fn is_wildcard(name: &str) -> bool {
     name.contains('*')
 }
 
@@ -139,7 +139,7 @@ fn first_seen_domains(subject: &Subject<'_>, names: &[Box<str>], out: &mut Vec<F
 }
 
 /// A registered domain is one label in front of a public suffix.
-fn about_domain(domain: &str) -> Map<String, Value> {
+pub(super) fn about_domain(domain: &str) -> Map<String, Value> {
     let suffix = domain.split_once('.').map_or(Value::Null, |(_, suffix)| suffix.into());
     object([("registered_domain", domain.into()), ("public_suffix", suffix)])
 }
@@ -158,7 +158,7 @@ fn odd(subject: &Subject<'_>, name: &str) -> Finding {
 }
 
 /// How people see a name with A-labels (RFC 5890 section 2.3.2.1), if all of them decode.
-fn unicode(name: &str) -> Option<String> {
+pub(super) fn unicode(name: &str) -> Option<String> {
     if !name.contains("xn--") {
         return None;
     }

@@ -26,6 +26,8 @@ mod tlds;
 mod validity;
 mod view;
 
+pub(super) use validity::months_later;
+
 use ct_model::id::from_hex;
 use ct_model::{Finding, Timestamp};
 use serde_json::{Map, Value};

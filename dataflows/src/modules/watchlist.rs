@@ -72,9 +72,10 @@ struct Marks {
     suffix: Option<u32>,
 }
 
-struct Item {
-    text: Box<str>,
-    tags: Vec<Box<str>>,
+pub(super) struct Item {
+    /// `.` in front if it stands for all below it too.
+    pub(super) text: Box<str>,
+    pub(super) tags: Vec<Box<str>>,
     /// The certificates of issuers with one of these texts in their names are not reported; each list is what one
     /// mention of the item says, and only all mentions together suppress.
     known_issuers: Vec<Vec<Box<str>>>,
@@ -170,6 +171,33 @@ impl Watchlist {
         Ok(list)
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.items.is_empty()
+    }
+
+    /// For the names of one subject.
+    pub(super) fn budget(&self) -> u64 {
+        NODES_MAX.max(self.trie.node_count() as u64)
+    }
+
+    /// Calls `found` for each item that `name` matches. `name` is in lower case, without a trailing dot. What is
+    /// looked at is taken from `budget`; `false` means that it ran out.
+    pub(super) fn each_match<'a>(
+        &'a self,
+        name: &str,
+        budget: &mut u64,
+        found: &mut impl FnMut(&'a Item, Reached),
+    ) -> bool {
+        name.is_empty()
+            || self.trie.walk(name, budget, &mut |reached| {
+                let marks = self.marks[reached.node as usize];
+                let exact = marks.exact.filter(|_| !reached.below);
+                for item in exact.into_iter().chain(marks.suffix) {
+                    found(&self.items[item as usize], reached);
+                }
+            })
+    }
+
     /// One member of the option `items`: a text, or a table with a text.
     fn add_value(&mut self, key: String, value: &Value) -> Result<(), OptionError> {
         const KEYS: [&str; 4] = ["item", "tags", "allow_issuers", "ignore_issuers"];
@@ -248,7 +276,7 @@ fn wrong_type(key: String, found: &Value, expected: &'static str) -> OptionError
 impl Item {
     /// Whether the certificate comes from an issuer that every mention of the item excepts. Of an unknown issuer
     /// nothing is known.
-    fn excepts(&self, certificate: Option<&CertRecord>) -> bool {
+    pub(super) fn excepts(&self, certificate: Option<&CertRecord>) -> bool {
         let Some(certificate) = certificate else { return false };
         let names = [certificate.issuer_cn.as_deref(), certificate.issuer_org.as_deref()];
         let is_known = |text: &str| names.into_iter().flatten().any(|name| name.contains(text));
@@ -265,19 +293,13 @@ impl Examine for Watchlist {
             out.push(malformed(subject, certificate));
         }
         let start = out.len();
-        let mut budget = NODES_MAX.max(self.trie.node_count() as u64);
+        let mut budget = self.budget();
         for (index, name) in subject.all_names().enumerate() {
-            let dns_name = comparable(name);
-            let finished = dns_name.is_empty()
-                || self.trie.walk(&dns_name, &mut budget, &mut |reached| {
-                    let marks = self.marks[reached.node as usize];
-                    let exact = marks.exact.filter(|_| !reached.below);
-                    for item in exact.into_iter().chain(marks.suffix).map(|item| &self.items[item as usize]) {
-                        if out.len() - start <= MATCHES_MAX && !item.excepts(subject.certificate) {
-                            out.push(matched(subject, item, name, reached));
-                        }
-                    }
-                });
+            let finished = self.each_match(&comparable(name), &mut budget, &mut |item, reached| {
+                if out.len() - start <= MATCHES_MAX && !item.excepts(subject.certificate) {
+                    out.push(matched(subject, item, name, reached));
+                }
+            });
             if !finished || out.len() - start > MATCHES_MAX {
                 out.truncate(start + MATCHES_MAX);
                 out.push(subject.unfinished(MODULE.name, index, name));

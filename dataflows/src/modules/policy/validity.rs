@@ -53,7 +53,7 @@ fn over_39_months(view: &View<'_>, _: &Context<'_>) -> Option<String> {
 }
 
 /// The same time of day, so many months later. A day that the month does not have runs on into the next month.
-pub(super) fn months_later(time: Timestamp, months: i64) -> Timestamp {
+pub(in crate::modules) fn months_later(time: Timestamp, months: i64) -> Timestamp {
     let (year, month, day) = time.day().civil();
     let month = year * 12 + month - 1 + months;
     let end = Day::from_civil(month.div_euclid(12), month.rem_euclid(12) + 1, day);
