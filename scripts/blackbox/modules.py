@@ -42,6 +42,68 @@ def issuance(context):
         expect_equal((alerts, different), (issued, issued), f"{name}: alerts, and issuances in them")
 
 
+SERIES = 30
+
+
+def series():
+    """Certificates without DER for domains that are made after one pattern."""
+    for at in range(SERIES):
+        yield json.dumps({"message_type": "certificate_update", "data": {
+            "update_type": "X509LogEntry", "cert_index": at, "seen": 1795392000 + at,
+            "source": {"url": "https://series.example/"},
+            "leaf_cert": {"all_domains": [f"com-track{at}x.top"], "sha256": f"{at + 1:02x}" * 32,
+                          "subject": {"CN": None}, "issuer": {"CN": "E7", "O": "Alder Encrypt"}}}}).encode()
+
+
+# Limits so low that a stream of a minute has something to say.
+MEMORY = """[modules]
+enabled = ["first-seen", "rate-anomaly", "clusters", "key-reuse"]
+[modules.first-seen]
+hosts = true
+[modules.rate-anomaly]
+window_minutes = 1
+history = 5
+learn_windows = 1
+z = 1
+minimum_issuer = 2
+minimum_domain = 2
+[modules.clusters]
+k = 2
+shapes = ["suffix", "tail", "digits", "word"]
+"""
+
+
+@check("modules-memory")
+def memory(context):
+    """What modules remember is the same on any workers and over a job that begins again; first sightings are counted."""
+    _, messages = make_messages(context, 4_000)
+    for at, message in enumerate(series()):
+        messages.insert(at * 100, message)
+    config = write_config(context, MEMORY)
+    half = len(messages) // 2
+    parts = []
+    for name, lines in (("all", messages), ("first", messages[:half]), ("second", messages[half:])):
+        parts.append(context.folder / f"{name}.jsonl")
+        parts[-1].write_bytes(b"".join(line.rstrip(b"\n") + b"\n" for line in lines))
+    whole, halves = parts[:1], parts[1:]
+    runs = {"-w 1": (whole, ("-w", 1)), "-n 2 -w 2": (whole, ("-n", 2, "-w", 2)), "in halves": (halves, ("-w", 2))}
+    found = {}
+    for at, (name, (segments, flags)) in enumerate(runs.items()):
+        lake = context.folder / f"lake{at}"
+        for segment in segments:
+            context.run("replay", segment, "-c", config, "--lake", lake, "--hot", "none", *flags).expect_code(0)
+        rows = lakes.query(lake, "findings", 'SELECT id, module, "check", severity, name, sha256, seen, detail FROM {t}')
+        found[name] = sorted(rows, key=str)
+        for check_name, column in (("domain", "registered_domains"), ("host", "names")):
+            told = [row[4] for row in rows if row[1:3] == ("first-seen", check_name)]
+            held = lakes.query(lake, "certificates", f"SELECT DISTINCT unnest({column}) FROM {{t}}")
+            expect_equal(sorted(told), sorted(value for (value,) in held), f"{name}: first sightings of a {check_name}")
+    sizes = sorted(json.loads(row[7])["domains"] for row in found["-w 1"] if '"com-*.top"' in row[7])
+    expect_equal(sizes, [2, 20], f"sizes at which the series of {SERIES} domains is told")
+    for name, rows in found.items():
+        expect(rows == found["-w 1"], f"{name}: {len(rows)} findings, of one worker {len(found['-w 1'])}, not the same")
+
+
 @check("modules-tools")
 def tools(context):
     """score, lint and rules test, as their pages print them."""
