@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::process::Command;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use ct_dataflows::operators::{decode, peek};
 use ct_dataflows::records::{Block, Item};
 use ct_model::message::{Body, Reader, Sighting};
@@ -28,7 +29,7 @@ pub(crate) fn blocks() -> Vec<Block> {
     while !rest.is_empty() {
         let lines = rest.iter().enumerate().skip(BLOCK_BYTES).find(|(_, byte)| **byte == b'\n');
         let (block, behind) = rest.split_at(lines.map_or(rest.len(), |(end, _)| end + 1));
-        blocks.push(Block { text: block.to_vec(), ..Block::default() });
+        blocks.push(Block { text: Bytes::copy_from_slice(block), ..Block::default() });
         rest = behind;
     }
     blocks

@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use ct_model::message::Sighting;
 use ct_model::name::NameLists;
 use ct_model::{
@@ -33,7 +34,7 @@ pub struct Block {
     /// Lines of the segment between the block before and `text`.
     pub lines_before: u64,
     /// Whole lines.
-    pub text: Vec<u8>,
+    pub text: Bytes,
     /// What is known to be missing before `text`.
     pub gaps: Vec<Gap>,
     /// A reader of logs made the text: what it states of their coverage is so. Anybody else's word on that is nothing.

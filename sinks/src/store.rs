@@ -125,7 +125,12 @@ impl Store {
 
     /// Size of an object in bytes; `None` when there is no such object.
     pub(crate) fn size(&self, path: &str) -> Result<Option<u64>, SinkError> {
-        match self.runtime.block_on(self.objects.head(&path.into())) {
+        self.runtime.block_on(self.size_of(path))
+    }
+
+    /// The same as [`Store::size`], for callers on the runtime.
+    pub(crate) async fn size_of(&self, path: &str) -> Result<Option<u64>, SinkError> {
+        match self.objects.head(&path.into()).await {
             Ok(meta) => Ok(Some(meta.size)),
             Err(object_store::Error::NotFound { .. }) => Ok(None),
             Err(source) => Err(Self::failed("looking for", path, source)),

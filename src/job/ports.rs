@@ -156,7 +156,7 @@ fn journal_block(block: JournalBlock, name: &str, horizon: Option<Horizon>) -> B
         segment_name: format!("{name}{:010}.jsonl", block.segment).into(),
         offset: block.offset,
         lines_before: block.lines_before,
-        text: block.text,
+        text: block.text.into(),
         gaps: gaps.collect(),
         of_logs,
         overlong: None,

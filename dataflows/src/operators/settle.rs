@@ -82,7 +82,11 @@ pub fn settle_epoch(peeked: Peeked, answers: &[Answer]) -> Settled {
             News::Rejected | News::Coverage => verdict.new = true,
         }
     }
+    let new = |is_new: fn(&Verdict) -> bool| verdicts.iter().filter(|verdict| is_new(verdict)).count();
+    let (certificates, entries) = (new(|verdict| verdict.certificate), new(|verdict| verdict.entry));
     let mut settled = Settled { feed, gaps, tail, ..Settled::default() };
+    settled.certificates.reserve_exact(certificates);
+    settled.entries.reserve_exact(entries);
     let counts = &mut settled.tail.counts;
     for (item, verdict) in items.into_iter().zip(verdicts) {
         match item {

@@ -30,7 +30,7 @@ fn peeked(chunk: u32) -> Peeked {
         };
     }
     let position = Position { segment: 0, chunk };
-    let block = Block { position, feed: "feed".into(), text: text.into_bytes(), ..Block::default() };
+    let block = Block { position, feed: "feed".into(), text: text.into(), ..Block::default() };
     peek::read_block(&mut Reader::default(), block)
 }
 

@@ -124,7 +124,7 @@ pub(crate) fn blocks(segment: &Segment, number: u32, chunk_bytes: usize) -> Vec<
     let (mut at, mut start, mut text) = (0_u64, 0_u64, Vec::new());
     let mut end_block = |offset: u64, text: Vec<u8>, overlong: Option<Overlong>| {
         let position = Position { segment: number, chunk: blocks.len() as u32 };
-        let segment_name = segment.name.clone();
+        let (segment_name, text) = (segment.name.clone(), text.into());
         let (feed, of_logs) = (FEED.into(), segment.of_logs);
         blocks.push(Block { position, feed, segment_name, offset, text, of_logs, overlong, ..Block::default() });
     };

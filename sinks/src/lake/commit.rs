@@ -16,6 +16,8 @@ use crate::store::Store;
 
 /// Files staged at a time.
 const PUTS_AT_A_TIME: usize = 4;
+/// Files of one table shown at a time.
+const SHOWN_AT_A_TIME: usize = 4;
 /// A commit whose outcome stays unknown that often is given up; the store has tried again by itself each time.
 const COMMIT_TRIES: u32 = 5;
 /// Before the second try; doubles with each.
@@ -94,10 +96,11 @@ impl Lake {
     /// Shows the files of a committed manifest to readers. May be repeated, also after a part of it was done.
     pub fn publish(&self, manifest: &Manifest) -> Result<(), SinkError> {
         let mut files: Vec<&FileEntry> = manifest.files.iter().collect();
-        // What refers to a row comes after it.
+        // What refers to a row comes after it. Within a table the order says nothing, and each file waits for the disk.
         files.sort_by(|a, b| (a.table, &a.path).cmp(&(b.table, &b.path)));
-        for file in &files {
-            self.show(file)?;
+        for table in files.chunk_by(|a, b| a.table == b.table) {
+            let shown = futures::stream::iter(table).map(|file| self.show(file)).buffered(SHOWN_AT_A_TIME);
+            self.store.runtime().block_on(shown.try_collect::<()>())?;
         }
         match self.store.local() {
             Some(folder) => {
@@ -113,13 +116,13 @@ impl Lake {
         Ok(())
     }
 
-    fn show(&self, file: &FileEntry) -> Result<(), SinkError> {
+    async fn show(&self, file: &FileEntry) -> Result<(), SinkError> {
         let (staged, path) = (file.staged.as_str().into(), file.path.as_str().into());
         let objects = self.store.objects();
         let local = self.store.local().is_some();
         let shown = match local {
-            true => self.store.runtime().block_on(objects.rename(&staged, &path)),
-            false => self.store.runtime().block_on(objects.copy(&staged, &path)),
+            true => objects.rename(&staged, &path).await,
+            false => objects.copy(&staged, &path).await,
         };
         match shown {
             Ok(()) if local => return Ok(()),
@@ -130,7 +133,7 @@ impl Lake {
             Err(source) => return Err(Store::failed("publishing", &file.path, source)),
         }
         let damaged = |what| Err(SinkError::Damaged { path: file.path.clone(), what });
-        match self.store.size(&file.path)? {
+        match self.store.size_of(&file.path).await? {
             Some(bytes) if bytes == file.bytes => Ok(()),
             Some(bytes) => damaged(format!("has {bytes} bytes, its manifest says {}", file.bytes)),
             None => damaged(format!("is committed, but neither there nor at {}", file.staged)),

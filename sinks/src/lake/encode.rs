@@ -434,7 +434,9 @@ impl Row for EntryRecord {
             .iter()
             .map(|&position| (rank(&rows[position]), rows[position].log_index.unwrap_or(u64::MAX), position))
             .collect();
-        keys.sort_by(|a, b| (a.0, a.1).cmp(&(b.0, b.1)).then_with(|| rows[a.2].id.cmp(&rows[b.2].id)));
+        keys.sort_unstable_by(|a, b| {
+            (a.0, a.1).cmp(&(b.0, b.1)).then_with(|| (&rows[a.2].id, a.2).cmp(&(&rows[b.2].id, b.2)))
+        });
         for (slot, (_, _, position)) in order.iter_mut().zip(keys) {
             *slot = position;
         }

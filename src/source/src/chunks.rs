@@ -7,7 +7,10 @@
 use std::fmt;
 use std::io::Read;
 
+use bytes::Bytes;
 use memchr::{memchr, memrchr};
+
+use crate::buffers::{Buffer, Buffers};
 
 /// The text one timestamp stands for.
 pub const CHUNK_BYTES: u64 = 4 << 20;
@@ -29,7 +32,7 @@ pub struct Chunk {
     /// Of `text[0]` in the text of the segment; of the stretch when `text` is empty.
     pub offset: u64,
     /// Whole lines with their line ends; only the last line of a segment may lack its own.
-    pub text: Vec<u8>,
+    pub text: Bytes,
     /// The line after `text`, when it was too long to be in it. No other line of the chunk can be that long.
     pub overlong: Option<Overlong>,
     /// No line starts behind this chunk.
@@ -108,6 +111,12 @@ impl Sizes {
     fn piece(self) -> u64 {
         PIECE_BYTES.min(self.chunk_bytes)
     }
+
+    /// Buffers for the chunks of one reader.
+    pub(crate) fn buffers(self) -> Buffers {
+        // Twice a window: buffers grow by doubling.
+        Buffers::new(2 * self.window() as usize)
+    }
 }
 
 impl Default for Sizes {
@@ -130,7 +139,8 @@ pub(crate) struct Splitter<R> {
     /// Of `buffer[0]` in the text.
     at: u64,
     /// Read, and not part of a chunk so far.
-    buffer: Vec<u8>,
+    buffer: Buffer,
+    buffers: Buffers,
     /// `buffer` begins inside a line that belongs to an earlier chunk.
     inside_line: bool,
     end: Option<End>,
@@ -143,20 +153,21 @@ enum End {
 
 impl<R: Read> Splitter<R> {
     /// A text of unknown length, from its beginning.
-    pub(crate) fn stream(input: R, sizes: Sizes) -> Self {
-        Self { input, sizes, length: None, next: Some(0), at: 0, buffer: Vec::new(), inside_line: false, end: None }
+    pub(crate) fn stream(input: R, sizes: Sizes, buffers: Buffers) -> Self {
+        let buffer = buffers.take();
+        Self { input, sizes, length: None, next: Some(0), at: 0, buffer, buffers, inside_line: false, end: None }
     }
 
     /// A text of `length` bytes, from chunk `chunk` on. `input` must begin at [`Sizes::first_byte`].
     ///
     /// It breaks where `input` ends before `length`, and goes on behind it for whoever reads other chunks.
-    pub(crate) fn at(chunk: u32, length: u64, input: R, sizes: Sizes) -> Self {
+    pub(crate) fn at(chunk: u32, length: u64, input: R, sizes: Sizes, buffers: Buffers) -> Self {
         Self {
             length: Some(length),
             next: Some(chunk),
             at: sizes.first_byte(chunk),
             inside_line: chunk > 0,
-            ..Self::stream(input, sizes)
+            ..Self::stream(input, sizes, buffers)
         }
     }
 
@@ -169,14 +180,14 @@ impl<R: Read> Splitter<R> {
         let chunk = self.next?;
         let end = self.sizes.end(chunk);
         self.leave_line(end);
-        let (mut offset, mut text, mut overlong) = (self.at, Vec::new(), None);
+        let (mut offset, mut text, mut overlong) = (self.at, Bytes::new(), None);
         if !self.inside_line && self.at < end {
             (text, overlong) = self.take_lines(end);
         }
         if chunk == 0 {
-            offset += strip_bom(&mut text);
+            offset += text.split_to(bom_bytes(&text)).len() as u64;
             if let Some(line) = overlong.as_mut().filter(|line| line.offset == 0) {
-                line.offset += strip_bom(&mut line.head);
+                line.offset += line.head.drain(..bom_bytes(&line.head)).len() as u64;
             }
         }
         if text.is_empty() {
@@ -214,7 +225,7 @@ impl<R: Read> Splitter<R> {
     }
 
     /// Takes the lines that start before `end`, which lies behind `at`.
-    fn take_lines(&mut self, end: u64) -> (Vec<u8>, Option<Overlong>) {
+    fn take_lines(&mut self, end: u64) -> (Bytes, Option<Overlong>) {
         let within = (end - self.at) as usize;
         self.reserve(within as u64 + self.sizes.piece());
         while self.buffer.len() < within && self.read((within - self.buffer.len()) as u64) {}
@@ -236,7 +247,6 @@ impl<R: Read> Splitter<R> {
                 let head = text[line..].iter().copied().take(OVERLONG_HEAD_BYTES).collect();
                 let overlong = Overlong { offset: self.at - (limit + 1 - line) as u64, head };
                 text.truncate(line);
-                text.shrink_to_fit();
                 self.inside_line = true;
                 return (text, Some(overlong));
             }
@@ -247,10 +257,12 @@ impl<R: Read> Splitter<R> {
         }
     }
 
-    fn take(&mut self, bytes: usize) -> Vec<u8> {
-        let rest = self.buffer.split_off(bytes);
+    fn take(&mut self, bytes: usize) -> Bytes {
+        let mut rest = self.buffers.take();
+        rest.extend_from_slice(&self.buffer[bytes..]);
+        self.buffer.truncate(bytes);
         self.at += bytes as u64;
-        std::mem::replace(&mut self.buffer, rest)
+        Bytes::from_owner(std::mem::replace(&mut self.buffer, rest))
     }
 
     /// Whether the text has a byte at `end` or behind it. All before `end` has been read, or there is no more.
@@ -268,7 +280,8 @@ impl<R: Read> Splitter<R> {
     /// Makes room for `bytes` from `at` on, or as many as the text has.
     fn reserve(&mut self, bytes: u64) {
         let left = self.length.map_or(u64::MAX, |length| length.saturating_sub(self.at));
-        self.buffer.reserve((bytes.min(left) as usize).saturating_sub(self.buffer.len()));
+        let missing = (bytes.min(left) as usize).saturating_sub(self.buffer.len());
+        self.buffer.reserve(missing);
     }
 
     /// Reads up to `bytes` more into the buffer; false when the text ends with what is there.
@@ -278,7 +291,7 @@ impl<R: Read> Splitter<R> {
         }
         let before = self.buffer.len();
         self.reserve(before as u64 + bytes);
-        match self.input.by_ref().take(bytes).read_to_end(&mut self.buffer) {
+        match self.input.by_ref().take(bytes).read_to_end(&mut *self.buffer) {
             Ok(read) if read as u64 == bytes => return true,
             Ok(_) => {
                 let length = self.at + self.buffer.len() as u64;
@@ -292,19 +305,16 @@ impl<R: Read> Splitter<R> {
             Err(error) => self.end = Some(End::Broken(one_line(&error))),
         }
         if let Some(End::Broken(_)) = self.end {
-            self.buffer.truncate(memrchr(b'\n', &self.buffer).map_or(0, |newline| newline + 1));
+            let whole = memrchr(b'\n', &self.buffer).map_or(0, |newline| newline + 1);
+            self.buffer.truncate(whole);
         }
         self.buffer.len() > before
     }
 }
 
-/// Removes a byte order mark and says how many bytes it had.
-fn strip_bom(text: &mut Vec<u8>) -> u64 {
-    if text.starts_with(BOM) {
-        text.drain(..BOM.len());
-        return BOM.len() as u64;
-    }
-    0
+/// How many bytes of `text` are a byte order mark.
+fn bom_bytes(text: &[u8]) -> usize {
+    if text.starts_with(BOM) { BOM.len() } else { 0 }
 }
 
 /// An error and what it stems from.

@@ -6,6 +6,7 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test that cannot go on has failed"))]
 
+mod buffers;
 pub mod certstream;
 mod chunks;
 mod decode;

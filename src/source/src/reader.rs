@@ -23,8 +23,10 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
 
+use bytes::Bytes;
 use tokio::runtime::Handle;
 
+use crate::buffers::Buffers;
 use crate::chunks::{Chunk, Sizes, Splitter, one_line};
 use crate::decode::Decoder;
 use crate::error::SourceError;
@@ -238,6 +240,7 @@ impl From<Gone> for Stopped {
 /// Sends one worker its chunks of all segments.
 fn feed(plan: &Plan, worker: usize, inflated: &[Receiver<Inflated>], outlet: &Outlet<Step>) -> Result<(), Stopped> {
     let Placement { process, workers, .. } = plan.placement;
+    let buffers = plan.sizes.buffers();
     let mut rank = 0;
     for (s, segment) in plan.segments() {
         if segment.encoding == Encoding::Plain {
@@ -247,7 +250,7 @@ fn feed(plan: &Plan, worker: usize, inflated: &[Receiver<Inflated>], outlet: &Ou
             }
             let stored = Stored::open(segment, &plan.stores);
             for c in chunks {
-                let mut chunk = read_chunk(plan, segment, &stored, c);
+                let mut chunk = read_chunk(plan, segment, &stored, c, &buffers);
                 chunk.segment = s;
                 chunk.stored_bytes = plan.sizes.end(c).min(segment.bytes).saturating_sub(plan.sizes.start(c));
                 plan.progress.add_read(chunk.stored_bytes);
@@ -273,13 +276,13 @@ fn own_chunks(plan: &Plan, s: u32, segment: &Segment, worker: usize) -> impl Ite
     (u64::from(first) + skip..chunks).step_by(peers as usize).map(|c| c as u32)
 }
 
-fn read_chunk(plan: &Plan, segment: &Segment, stored: &io::Result<Stored<'_>>, c: u32) -> Chunk {
+fn read_chunk(plan: &Plan, segment: &Segment, stored: &io::Result<Stored<'_>>, c: u32, buffers: &Buffers) -> Chunk {
     let input = match stored {
         Ok(stored) => stored.read_from(plan.sizes.first_byte(c), plan.sizes.window()),
         Err(error) => Err(restated(error)),
     };
     let input = input.unwrap_or_else(|error| Box::new(Unopened::new(error)));
-    Splitter::at(c, segment.bytes, input, plan.sizes).cut().expect("a new splitter has a chunk")
+    Splitter::at(c, segment.bytes, input, plan.sizes, buffers.clone()).cut().expect("a new splitter has a chunk")
 }
 
 /// The same again, for an error that spoils more than one chunk.
@@ -290,6 +293,7 @@ fn restated(error: &io::Error) -> io::Error {
 /// Decompresses every second compressed segment of the process and deals its chunks out to the feeders.
 fn inflate(plan: &Plan, inflater: usize, feeders: &[SyncSender<Inflated>]) {
     let mut waiting = vec![true; feeders.len()];
+    let buffers = plan.sizes.buffers();
     for (s, segment) in plan.compressed().skip(inflater).step_by(INFLATERS) {
         let stored = match segment.encoding.is_of_logs() {
             true => None,
@@ -307,7 +311,7 @@ fn inflate(plan: &Plan, inflater: usize, feeders: &[SyncSender<Inflated>]) {
             }
             None => plan.lines(segment).map_or_else(Decoder::failed, Decoder::Lines),
         };
-        let mut splitter = Splitter::stream(text, plan.sizes);
+        let mut splitter = Splitter::stream(text, plan.sizes, buffers.clone());
         let mut delivered = 0;
         while let Some(mut chunk) = splitter.cut() {
             let read = if chunk.last { segment.bytes } else { splitter.input().stored_read() };
@@ -322,7 +326,7 @@ fn inflate(plan: &Plan, inflater: usize, feeders: &[SyncSender<Inflated>]) {
                 }
                 // What breaks before the first wanted chunk leaves that one without its lines.
                 chunk = Chunk { chunk: first, offset: plan.sizes.start(first), ..chunk };
-                (chunk.text, chunk.overlong) = (Vec::new(), None);
+                (chunk.text, chunk.overlong) = (Bytes::new(), None);
             }
             (chunk.segment, chunk.stored_bytes) = (s, read - delivered);
             delivered = read;

@@ -6,7 +6,8 @@
 
 use std::collections::HashMap;
 
-use memchr::{memchr2, memmem};
+use memchr::memchr2;
+use memchr::memmem::Finder;
 
 const KEY: &str = "\"chain\":[";
 /// Of a chain, to know it by: as far as the serial number of its first certificate, in the usual shapes.
@@ -15,10 +16,16 @@ const CHAIN_BYTES_MAX: usize = 16 << 10;
 const CHAINS_MAX: usize = 512;
 
 /// Finds chains. Keeps those it has met, a bounded number of them.
-#[derive(Default)]
 pub(super) struct Chains {
-    /// From behind the opening bracket up to and with the closing one.
+    key: Finder<'static>,
+    /// UTF-8, from behind the opening bracket up to and with the closing one.
     met: HashMap<[u8; HEAD_BYTES], Box<[u8]>>,
+}
+
+impl Default for Chains {
+    fn default() -> Self {
+        Self { key: Finder::new(KEY), met: HashMap::new() }
+    }
 }
 
 impl Chains {
@@ -29,21 +36,31 @@ impl Chains {
     /// The rest of the message means the same without the array. What is between its brackets is no longer checked to
     /// be JSON.
     pub(super) fn cut(&mut self, text: &str) -> Option<String> {
-        let start = memmem::find(text.as_bytes(), KEY.as_bytes())? + KEY.len();
-        let length = self.length(&text.as_bytes()[start..])?;
-        let mut shorter = String::with_capacity(text.len() - length);
-        shorter.push_str(&text[..start]);
-        shorter.push_str(&text[start + length..]);
-        Some(shorter)
+        let start = self.start(text.as_bytes())?;
+        let length = self.learn(&text.as_bytes()[start..])?;
+        Some([&text[..start], &text[start + length..]].concat())
     }
 
-    /// As [`array_length`], which looks at no byte behind the closing bracket: what begins like a chain ends like it.
-    fn length(&mut self, rest: &[u8]) -> Option<usize> {
-        let Some(head) = rest.first_chunk() else { return array_length(rest) };
-        if let Some(chain) = self.met.get(head).filter(|chain| rest.starts_with(chain)) {
-            return Some(chain.len() - 1);
-        }
+    /// The same of a text that may not be UTF-8, if the chain is one that [`Chains::cut`] has met and the text is UTF-8.
+    ///
+    /// What is cut out lies between brackets and is UTF-8, so the text is UTF-8 exactly when the rest is.
+    pub(super) fn cut_met(&self, text: &[u8]) -> Option<String> {
+        let start = self.start(text)?;
+        // What begins like a chain ends like it: `array_length` looks at no byte behind the closing bracket.
+        let chain = self.met.get(text[start..].first_chunk()?)?;
+        let rest = text[start..].strip_prefix(&**chain)?;
+        String::from_utf8([&text[..start], b"]", rest].concat()).ok()
+    }
+
+    /// Where the value of the first key `chain` has its first item.
+    fn start(&self, text: &[u8]) -> Option<usize> {
+        Some(self.key.find(text)? + KEY.len())
+    }
+
+    /// As [`array_length`].
+    fn learn(&mut self, rest: &[u8]) -> Option<usize> {
         let length = array_length(rest)?;
+        let Some(head) = rest.first_chunk() else { return Some(length) };
         if (HEAD_BYTES..CHAIN_BYTES_MAX).contains(&length) {
             if self.met.len() >= CHAINS_MAX {
                 self.met.clear();
@@ -95,8 +112,10 @@ mod tests {
 
     #[track_caller]
     fn check_with(chains: &mut Chains, text: &str) {
+        let met = chains.cut_met(text.as_bytes());
         let Some(shorter) = chains.cut(text) else { return };
         assert_eq!(Some(&shorter), cut(text).as_ref(), "{text}");
+        assert!(met.is_none_or(|met| met == shorter), "{text}");
         let whole: Result<Value, _> = serde_json::from_str(text);
         let shorter: Result<Value, _> = serde_json::from_str(&shorter);
         if let Ok(mut whole) = whole {

@@ -162,21 +162,25 @@ impl Reader {
 
     /// Reads one line, which must not be blank.
     pub fn read<'a>(&mut self, line: &'a [u8]) -> Result<Message<'a>, Unusable> {
+        let cut = self.chains.cut_met(line).filter(|text| is_object(text) && !text.starts_with(log_line::HEAD));
+        if let Some(shorter) = cut {
+            return self.understand(&shorter, line).map(Message::into_owned);
+        }
         let text = std::str::from_utf8(line).map_err(|why| unusable(Reason::Utf8, why, None))?;
-        if !text.trim_start().starts_with('{') {
+        if !is_object(text) {
             return Err(unusable(Reason::Json, "not a JSON object", None));
         }
         if text.starts_with(log_line::HEAD) {
             return self.log_line(text);
         }
         match self.chains.cut(text) {
-            None => self.understand(text, text),
-            Some(shorter) => self.understand(&shorter, text).map(Message::into_owned),
+            None => self.understand(text, line),
+            Some(shorter) => self.understand(&shorter, line).map(Message::into_owned),
         }
     }
 
     /// `json` is the text of the message, or as much of it as identity needs.
-    fn understand<'a>(&mut self, json: &'a str, text: &str) -> Result<Message<'a>, Unusable> {
+    fn understand<'a>(&mut self, json: &'a str, text: &[u8]) -> Result<Message<'a>, Unusable> {
         let message: json::Message<'a> = serde_json::from_str(json).map_err(|why| unusable(Reason::Json, why, None))?;
         match message.message_type {
             Scalar::Text(kind) => match &*kind {
@@ -195,7 +199,7 @@ impl Reader {
         }
     }
 
-    fn sighting(&mut self, update: Update<'_>, text: &str) -> Result<Sighting, Unusable> {
+    fn sighting(&mut self, update: Update<'_>, text: &[u8]) -> Result<Sighting, Unusable> {
         let entry = update.entry.0.unwrap_or_default();
         let source = update.source.0.unwrap_or_default();
         let seen = update.seen.seconds().or_else(|| entry.observed_at.rfc3339());
@@ -233,10 +237,10 @@ impl Reader {
                     return reject(Reason::Base64, "`as_der` is not base64");
                 };
                 let sha256: [u8; 32] = Sha256::digest(&der).into();
-                let wrong = match claims(&leaf) {
-                    (Some(claim), _) => claim != sha256,
-                    (None, Some(claim)) => claim[..] != Sha1::digest(&der)[..],
-                    (None, None) => false,
+                let wrong = match Claim::of(&leaf) {
+                    Some(Claim::Sha256(claim)) => claim != sha256,
+                    Some(Claim::Sha1(claim)) => claim[..] != Sha1::digest(&der)[..],
+                    None => false,
                 };
                 if wrong && !x509::is_certificate(&der) {
                     return reject(Reason::Mismatch, "`as_der` is no certificate and not what its fingerprint claims");
@@ -245,7 +249,8 @@ impl Reader {
             }
             _ => return reject(Reason::Base64, "`as_der` is no text"),
         };
-        let body = body.map_or_else(|| Body::Text(text.into()), Body::Der);
+        // It is UTF-8: nothing is lost.
+        let body = body.map_or_else(|| Body::Text(String::from_utf8_lossy(text).into()), Body::Der);
         let tbs_sha256 = None;
         Ok(Sighting { id, log, index, kind, seen, submitted, wrong_claim, tbs_sha256, body })
     }
@@ -275,10 +280,10 @@ fn claimed_id(
     kind: Option<EntryKind>,
     seen: Option<Timestamp>,
 ) -> Result<Identified, Unusable> {
-    let id = match claims(leaf) {
-        (Some(sha256), _) => CertId::claimed_sha256(sha256),
-        (None, Some(sha1)) => CertId::claimed_sha1(sha1),
-        (None, None) => {
+    let id = match Claim::of(leaf) {
+        Some(Claim::Sha256(sha256)) => CertId::claimed_sha256(sha256),
+        Some(Claim::Sha1(sha1)) => CertId::claimed_sha1(sha1),
+        None => {
             let issuer = leaf.issuer.0.as_ref().and_then(|issuer| issuer.aggregated.text()).filter(|i| !i.is_empty());
             let serial = leaf.serial_number.text().and_then(claimed::serial);
             match (issuer, serial, log, index) {
@@ -293,16 +298,29 @@ fn claimed_id(
     Ok((id, None, false))
 }
 
-/// The fingerprints a feed claims, those of the empty input left out.
-fn claims(leaf: &Leaf<'_>) -> (Option<[u8; 32]>, Option<[u8; 20]>) {
-    let sha256 = hash(&leaf.sha256).or_else(|| hash(&leaf.fingerprint)).filter(|hash| *hash != id::SHA256_OF_NOTHING);
-    let sha1 = hash(&leaf.sha1).or_else(|| hash(&leaf.fingerprint)).filter(|hash| *hash != id::SHA1_OF_NOTHING);
-    (sha256, sha1)
+/// The best fingerprint that a feed claims. That of the empty input is none.
+enum Claim {
+    Sha256([u8; 32]),
+    Sha1([u8; 20]),
+}
+
+impl Claim {
+    fn of(leaf: &Leaf<'_>) -> Option<Self> {
+        let sha256 = || hash(&leaf.sha256).or_else(|| hash(&leaf.fingerprint));
+        let sha1 = || hash(&leaf.sha1).or_else(|| hash(&leaf.fingerprint));
+        let sha256 = sha256().filter(|hash| *hash != id::SHA256_OF_NOTHING).map(Self::Sha256);
+        sha256.or_else(|| sha1().filter(|hash| *hash != id::SHA1_OF_NOTHING).map(Self::Sha1))
+    }
 }
 
 fn hash<const BYTES: usize>(text: &Scalar<'_>) -> Option<[u8; BYTES]> {
     let mut hash = [0; BYTES];
     id::from_hex(text.text()?, &mut hash).map(|()| hash)
+}
+
+/// Lists pass for objects where fields are read.
+fn is_object(text: &str) -> bool {
+    text.trim_start().starts_with('{')
 }
 
 /// Standard alphabet, padding optional.

@@ -4,6 +4,7 @@ use std::fs;
 use std::io::Write;
 use std::path::Path;
 
+use bytes::Bytes;
 use ct_source::{CHUNK_BYTES, Chunk, LINE_BYTES_MAX, OVERLONG_HEAD_BYTES, Segment, Sizes};
 use flate2::write::GzEncoder;
 use tokio::runtime::Runtime;
@@ -71,7 +72,7 @@ fn chunks_by_loop(text: &[u8], chunk_bytes: usize, line_bytes_max: usize) -> Vec
             segment: 0,
             chunk: chunk as u32,
             offset: (chunk * chunk_bytes) as u64,
-            text: Vec::new(),
+            text: Bytes::new(),
             overlong: None,
             last: chunk + 1 == count,
             broken: None,
@@ -93,7 +94,7 @@ fn chunks_by_loop(text: &[u8], chunk_bytes: usize, line_bytes_max: usize) -> Vec
             if chunk.text.is_empty() && !kept.is_empty() {
                 chunk.offset = at as u64;
             }
-            chunk.text.extend_from_slice(kept);
+            chunk.text = [&chunk.text, kept].concat().into();
         }
         start += line.len();
     }
