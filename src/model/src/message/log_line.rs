@@ -22,6 +22,7 @@ use crate::ctlog::leaf::{Entry, Leaf};
 use crate::id::{self, CertId};
 use crate::record::{Coverage, EntryKind};
 use crate::time::Timestamp;
+use crate::x509;
 
 /// How every such line begins.
 pub(super) const HEAD: &str = "{\"message_type\":\"log_";
@@ -38,6 +39,17 @@ pub fn write_entry(out: &mut Vec<u8>, log: &str, index: u64, leaf_input: &[u8], 
         append_base64(out, der);
     }
     out.extend_from_slice(b"\"}}\n");
+}
+
+/// Log and index of the line of an entry, as [`write_entry`] writes it, without reading the rest of it.
+pub fn place(line: &[u8]) -> Option<(&str, u64)> {
+    let rest = line.strip_prefix(HEAD.as_bytes())?.strip_prefix(b"entry\",\"data\":{\"log\":\"")?;
+    let (log, rest) = rest.split_at(rest.iter().position(|byte| *byte == b'"')?);
+    let rest = rest.strip_prefix(b"\",\"index\":")?;
+    let digits = &rest[..rest.iter().position(|byte| !byte.is_ascii_digit())?];
+    // A name that is written in another way is not that of a log that anybody reads.
+    let log = std::str::from_utf8(log).ok().filter(|log| !log.contains('\\'))?;
+    Some((log, std::str::from_utf8(digits).ok()?.parse().ok()?))
 }
 
 /// Appends the line of a stretch, line end included. Its feed is whoever reads the line.
@@ -105,6 +117,14 @@ impl Reader {
                     Entry::Precert { tbs, .. } => {
                         let der = precertificate.text().and_then(decode_base64);
                         let der = der.ok_or_else(|| refuse(Reason::Base64, "no `precertificate` in base64", seen))?;
+                        // No hash vouches for it, and anybody could stand in for what was logged.
+                        if !x509::is_precertificate_of(&der, tbs) {
+                            return Err(refuse(
+                                Reason::Precertificate,
+                                "the precertificate is not that of the leaf",
+                                seen,
+                            ));
+                        }
                         (EntryKind::Precert, der, Some(Sha256::digest(tbs).into()))
                     }
                 };

@@ -50,6 +50,8 @@ pub enum Reason {
     Mismatch,
     /// Nothing in the message identifies the certificate.
     Identity,
+    /// Beside its leaf, a log has the precertificate of another.
+    Precertificate,
 }
 
 impl Reason {
@@ -65,6 +67,7 @@ impl Reason {
             Self::Base64 => "base64",
             Self::Mismatch => "mismatch",
             Self::Identity => "identity",
+            Self::Precertificate => "precertificate",
         }
     }
 }
@@ -354,6 +357,20 @@ mod tests {
     #[track_caller]
     fn check_rejected(line: &str, want: Reason) {
         assert_eq!(read(line), Err(want), "{line}");
+    }
+
+    #[test]
+    fn places_of_entries() {
+        let mut lines = Vec::new();
+        log_line::write_entry(&mut lines, "ct.example.com/2026h2", 7, b"leaf", Some(b"precertificate"));
+        log_line::write_entry(&mut lines, "a \"log\"", u64::MAX, b"", None);
+        let places: Vec<_> = lines.split(|byte| *byte == b'\n').map(log_line::place).collect();
+        assert_eq!(places, [Some(("ct.example.com/2026h2", 7)), None, None]);
+        let whole = lines.split(|byte| *byte == b'\n').next().unwrap();
+        for cut in 0..66 {
+            assert_eq!(log_line::place(&whole[..cut]), None, "{cut}");
+        }
+        assert_eq!(log_line::place(&[0xff; 100]), None);
     }
 
     #[test]
