@@ -20,6 +20,7 @@ use tokio::time::{sleep_until, timeout};
 use tracing::{error, info, warn};
 
 use super::archive::Archive;
+use super::audit::{self, Audit, Found};
 use super::feeds::feed;
 use super::logs::{Positions, keep_evidence};
 use super::told::{CollectorPlan, CollectorStatus, FeedState, FeedStatus, LogStatus, Order, Told};
@@ -74,13 +75,23 @@ pub fn collect(args: &WorkerArgs) -> Result<Exit, Failure> {
         .any()
         .then(|| super::logs::logs(&plan.logs, plan.logs_held.clone()))
         .transpose()
-        .map_err(Failure::usage)?;
+        .map_err(Failure::usage)?
+        .map(Arc::new);
+    let audited: Vec<Arc<str>> = plan.feeds.iter().filter(|feed| feed.audit).map(|feed| (*feed.name).into()).collect();
+    let audit = logs.clone().filter(|_| !audited.is_empty()).map(|logs| Audit {
+        feeds: audited,
+        interval: Duration::from_secs(plan.logs.audit_interval_s),
+        dir: plan.journal.dir.clone(),
+        logs,
+        runtime: runtime.handle().clone(),
+    });
+    let logs = logs.filter(|_| plan.logs.follow);
     let positions = Positions::open(&plan.journal.dir).context("reading the positions of the logs")?;
     tell(&Told::Ready { journal: journal.id().to_string(), newest: journal.newest() });
     let names = plan.feeds.iter().map(|feed| feed.name.clone());
     let mut writer = Writer::new(journal, plan.journal.dir.clone(), names, archive, positions);
     writer.journal_bytes_max = plan.journal.mb_max << 20;
-    runtime.block_on(writer.run(Sources { feeds, logs }, &recovery.last_ms, orders))?;
+    runtime.block_on(writer.run(Sources { feeds, logs, audit }, &recovery.last_ms, orders))?;
     Ok(Exit::Done)
 }
 
@@ -120,14 +131,16 @@ pub fn now_ms() -> u64 {
 
 struct Sources {
     feeds: Vec<Feed>,
-    logs: Option<Logs>,
+    logs: Option<Arc<Logs>>,
+    audit: Option<Audit>,
 }
 
 /// What sources say.
-enum Said {
+pub enum Said {
     /// Of the feed at this index.
     Feed(usize, Event),
     Log(logs::Said),
+    Audit(Found),
 }
 
 /// The one writer of the journal.
@@ -192,6 +205,10 @@ impl Writer {
                     }
                 }
             });
+        }
+        if let Some(audit) = sources.audit {
+            // It keeps nobody waiting for its last words.
+            audit.start(all.downgrade()).context("starting the audit")?;
         }
         if let Some(logs) = sources.logs {
             let (out, mut said) = mpsc::channel(EVENTS_WAITING_MAX);
@@ -266,7 +283,22 @@ impl Writer {
         match said {
             Said::Feed(index, event) => self.take_feed(index, event),
             Said::Log(said) => self.take_log(said),
+            Said::Audit(Found::Lines(lines)) => self.take_lines(&lines),
+            Said::Audit(Found::Accounts(accounts)) => {
+                audit::tell(&self.dir, &accounts, &mut self.status.audits);
+                Ok(())
+            }
         }
+    }
+
+    /// Lines of logs.
+    fn take_lines(&mut self, lines: &[u8]) -> Result<(), JournalError> {
+        self.dirty.get_or_insert_with(Instant::now);
+        let at_ms = now_ms();
+        for line in lines.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
+            self.journal.append(logs::FEED, at_ms, line)?;
+        }
+        Ok(())
     }
 
     fn take_log(&mut self, said: logs::Said) -> Result<(), JournalError> {
@@ -278,14 +310,12 @@ impl Writer {
             self.status.logs.push(new);
             self.status.logs.len() - 1
         });
+        if let LogEvent::Lines { lines, .. } = &event {
+            self.take_lines(lines)?;
+        }
         let log = &mut self.status.logs[known];
         match event {
             LogEvent::Lines { lines, entries, position, room } => {
-                self.dirty.get_or_insert_with(Instant::now);
-                let at_ms = now_ms();
-                for line in lines.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
-                    self.journal.append(logs::FEED, at_ms, line)?;
-                }
                 drop((lines, room));
                 log.entries += entries;
                 if position.proven() > log.proven && log.alarm.take().is_some() {
