@@ -353,6 +353,55 @@ def audit_live(context):
             expect(dropped <= proven, f"{len(dropped - proven)} entries that were lost are not proven")
 
 
+@check("logs-damage")
+def damage(context):
+    """Entries of a log are damaged in the journal before they are read: no stretch with them counts as held, also of
+    the job that is started again, and `fill` reads them."""
+    source, _ = make_messages(context, 3_000)
+    with TestLog(context, "--kind", "rfc6962", "--entries", source, "--start", 1_000) as log:
+        live = job(context, log).start()
+        until_proven(live, sizes_of(log))
+        live.until(lambda: [row["verified"] for row in coverage(context, live.lake).values()] == [1_000], 30,
+                   "the first entries held and proven")
+        workers = live.pids("worker")
+        for pid in workers:
+            os.kill(pid, signal.SIGSTOP)
+        log.ask("grow", entries=400)
+        until_proven(live, sizes_of(log))
+        newest = max(live.journal.glob("*.jsonl"))
+        text = newest.read_bytes()
+        at = text.index(b'"index":1200,')
+        with newest.open("r+b") as segment:
+            segment.seek(at)
+            segment.write(b"#")
+        for pid in workers:
+            os.kill(pid, signal.SIGCONT)
+        gaps = lambda: lakes.query(live.lake, "gaps", "SELECT DISTINCT feed FROM {t} WHERE reason = 'journal_damaged'")
+        live.until(lambda: gaps() == [("logs",)], 30, "a gap of the logs")
+
+        def expect_held(what):
+            """What counts as held is there."""
+            (log, row), = coverage(context, live.lake).items()
+            there = {index for index, in lakes.query(live.lake, "entries", "SELECT log_index FROM {t}")}
+            held = {index for first, last in row["held_ranges"] for index in range(first, last + 1)}
+            expect(held <= there, f"{what}: {len(held - there)} entries count as held and are not there")
+            expect(1200 not in held, f"{what}: the damaged entry counts as held")
+
+        expect_held("after the damage")
+        live.stop()
+        live.start()
+        log.ask("grow", entries=300)
+        until_proven(live, sizes_of(log))
+        live.stop()
+        expect_held("after a restart")
+        run = context.run("fill", "--log-list", log.list, "--lake", live.lake, "--hot", "none",
+                          "--summary", "json").expect_code(0)
+        expect(0 < run.summary["entries"] <= 400, f"{run.summary['entries']} entries were filled")
+        expect_every_index_once(live.lake, sizes_of(log))
+        expect_equal([row["verified"] for row in coverage(context, live.lake).values()], [1_700], "verified entries")
+        expect_whole(context, live.lake)
+
+
 @check("logs-lie")
 def lie(context):
     """A fork, a rollback and a corrupted entry are told at the next tree head, and nothing of them is verified."""

@@ -12,6 +12,7 @@ use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result};
+use ct_model::message::log_line;
 use ct_source::certstream::{Event, Feed, State};
 use ct_source::journal::{Gap, Journal, JournalError, Options, Recovery};
 use ct_source::logs::{self, LogEvent, Logs};
@@ -148,6 +149,8 @@ struct Writer {
     journal: Journal,
     dir: PathBuf,
     positions: Positions,
+    /// Where what audits asked for begins in the journal, and no line of coverage follows.
+    filled_since: Option<u32>,
     archive: Option<Archive>,
     status: CollectorStatus,
     journal_bytes_max: u64,
@@ -174,6 +177,7 @@ impl Writer {
             journal,
             dir,
             positions,
+            filled_since: None,
             archive,
             status,
             journal_bytes_max: u64::MAX,
@@ -283,7 +287,10 @@ impl Writer {
         match said {
             Said::Feed(index, event) => self.take_feed(index, event),
             Said::Log(said) => self.take_log(said),
-            Said::Audit(Found::Lines(lines)) => self.take_lines(&lines),
+            Said::Audit(Found::Lines(lines)) => {
+                self.filled_since = self.take_lines(&lines, self.filled_since)?;
+                Ok(())
+            }
             Said::Audit(Found::Accounts(accounts)) => {
                 audit::tell(&self.dir, &accounts, &mut self.status.audits);
                 Ok(())
@@ -291,14 +298,26 @@ impl Writer {
         }
     }
 
-    /// Lines of logs.
-    fn take_lines(&mut self, lines: &[u8]) -> Result<(), JournalError> {
+    /// Lines of logs, of which some came before, from segment `since` on. A line of coverage gets the segment in which
+    /// its entries begin, so that damage which may have hit them can be told from other. Gives where those begin that
+    /// no line of coverage follows.
+    fn take_lines(&mut self, lines: &[u8], mut since: Option<u32>) -> Result<Option<u32>, JournalError> {
         self.dirty.get_or_insert_with(Instant::now);
         let at_ms = now_ms();
         for line in lines.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
-            self.journal.append(logs::FEED, at_ms, line)?;
+            let begin = since.unwrap_or(self.journal.newest());
+            match log_line::with_since(line, begin) {
+                Some(line) => {
+                    self.journal.append(logs::FEED, at_ms, &line)?;
+                    since = None;
+                }
+                None => {
+                    self.journal.append(logs::FEED, at_ms, line)?;
+                    since = Some(begin);
+                }
+            }
         }
-        Ok(())
+        Ok(since)
     }
 
     fn take_log(&mut self, said: logs::Said) -> Result<(), JournalError> {
@@ -310,8 +329,9 @@ impl Writer {
             self.status.logs.push(new);
             self.status.logs.len() - 1
         });
+        let mut since = self.positions.since(&id);
         if let LogEvent::Lines { lines, .. } = &event {
-            self.take_lines(lines)?;
+            since = self.take_lines(lines, since)?;
         }
         let log = &mut self.status.logs[known];
         match event {
@@ -322,7 +342,7 @@ impl Writer {
                     info!(log = log.name, proven = position.proven(), "the log goes with what it signed again");
                 }
                 (log.next, log.proven) = (position.next(), position.proven());
-                self.positions.reach(&id, position);
+                self.positions.reach(&id, position, since);
             }
             LogEvent::Head { size, timestamp_ms } => {
                 (log.size, log.head_ms, log.error) = (size, Some(timestamp_ms), None);

@@ -54,7 +54,7 @@ pub fn place(line: &[u8]) -> Option<(&str, u64)> {
 
 /// Appends the line of a stretch, line end included. Its feed is whoever reads the line.
 pub fn write_coverage(out: &mut Vec<u8>, row: &Coverage) {
-    let Coverage { log, first, last, tree_size, root, head_at, verified, feed: _ } = row;
+    let Coverage { log, first, last, tree_size, root, head_at, verified, feed: _, since: _ } = row;
     write_head(out, COVERAGE, log);
     let (root, head_ms) = (id::to_hex(root), head_at.millis());
     let rest = format!(
@@ -62,6 +62,14 @@ pub fn write_coverage(out: &mut Vec<u8>, row: &Coverage) {
          \"verified\":{verified}}}}}\n"
     );
     out.extend_from_slice(rest.as_bytes());
+}
+
+/// The line of a stretch, without its line end, with the segment of the journal in which its entries begin; `None` of
+/// other lines.
+pub fn with_since(line: &[u8], segment: u32) -> Option<Vec<u8>> {
+    let body = line.strip_prefix(HEAD.as_bytes()).filter(|rest| rest.starts_with(b"coverage\""))?;
+    let length = HEAD.len() + body.strip_suffix(b"}}")?.len();
+    Some([&line[..length], format!(",\"since\":{segment}}}}}").as_bytes()].concat())
 }
 
 fn write_head(out: &mut Vec<u8>, kind: &str, log: &str) {
@@ -95,6 +103,7 @@ enum Line<'a> {
         root: Cow<'a, str>,
         head_ms: i64,
         verified: bool,
+        since: Option<u32>,
     },
 }
 
@@ -141,7 +150,7 @@ impl Reader {
                     body: Body::Der(der),
                 }))
             }
-            Line::LogCoverage { log, first, last, tree_size, root: hex, head_ms, verified } => {
+            Line::LogCoverage { log, first, last, tree_size, root: hex, head_ms, verified, since } => {
                 let refuse = || unusable(Reason::Data, "coverage of nothing", None);
                 let mut root = [0; 32];
                 id::from_hex(&hex, &mut root).ok_or_else(refuse)?;
@@ -150,7 +159,7 @@ impl Reader {
                     return Err(refuse());
                 }
                 let (log, feed) = (self.log(&log).name, Arc::from(""));
-                Ok(Message::Coverage(Coverage { log, first, last, tree_size, root, head_at, verified, feed }))
+                Ok(Message::Coverage(Coverage { log, first, last, tree_size, root, head_at, verified, feed, since }))
             }
         }
     }

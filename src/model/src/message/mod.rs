@@ -360,6 +360,31 @@ mod tests {
     }
 
     #[test]
+    fn stretches_say_where_their_entries_begin() {
+        let (log, root, head_at) = ("ct.example.com/a".into(), [7; 32], Timestamp::from_seconds(1_795_392_000));
+        let mut row = Coverage {
+            log,
+            first: 3,
+            last: 8,
+            tree_size: 9,
+            root,
+            head_at,
+            verified: true,
+            feed: "".into(),
+            since: None,
+        };
+        let mut line = Vec::new();
+        log_line::write_coverage(&mut line, &row);
+        let line = line.trim_ascii_end();
+        assert_eq!(Reader::default().read(line), Ok(Message::Coverage(row.clone())));
+        row.since = Some(12);
+        assert_eq!(Reader::default().read(&log_line::with_since(line, 12).unwrap()), Ok(Message::Coverage(row)));
+        for other in [&b"{\"message_type\":\"log_entry\",\"data\":{}}"[..], b"", b"}}", &line[..line.len() - 1]] {
+            assert_eq!(log_line::with_since(other, 12), None);
+        }
+    }
+
+    #[test]
     fn places_of_entries() {
         let mut lines = Vec::new();
         log_line::write_entry(&mut lines, "ct.example.com/2026h2", 7, b"leaf", Some(b"precertificate"));
