@@ -3,7 +3,6 @@
 mod audit;
 mod check;
 mod logs;
-mod stretches;
 mod tools;
 
 use anyhow::{Context, Result};

@@ -64,6 +64,9 @@ pub struct FeedConfig {
     /// How long the server may be silent, pongs included.
     #[serde(default = "idle_s")]
     pub idle_s: u64,
+    /// What it leaves out of the logs it shows is found, and read from them.
+    #[serde(default)]
+    pub audit: bool,
 }
 
 const fn message_mb() -> u64 {
@@ -86,6 +89,10 @@ pub struct LogsConfig {
     pub list_key_file: Option<PathBuf>,
     /// How often the list is read again.
     pub list_refresh_s: u64,
+    /// Every entry of them is read. Without it they are only asked for what audited feeds leave out.
+    pub follow: bool,
+    /// Between audits of feeds.
+    pub audit_interval_s: u64,
     /// Logs beside those of the list.
     pub log: Vec<SingleLog>,
     /// Only logs with one of these texts in their names; all when empty.
@@ -328,6 +335,8 @@ impl Default for LogsConfig {
             list: None,
             list_key_file: None,
             list_refresh_s: 3_600,
+            follow: true,
+            audit_interval_s: 3_600,
             log: Vec::new(),
             only: Vec::new(),
             skip: Vec::new(),
@@ -423,15 +432,22 @@ impl Config {
                 message_mb: message_mb(),
                 ping_s: ping_s(),
                 idle_s: idle_s(),
+                audit: false,
             });
         }
         if let Some(list) = &run.log_list {
             self.logs.list = Some(list.clone());
         }
-        if self.feeds.is_empty() && !self.logs.any() {
+        if self.feeds.is_empty() && !(self.logs.any() && self.logs.follow) {
             bail!(
                 "nothing to read: add [[feeds]] with `name` and `url`, or `logs.list`, to the configuration, or \
                  --feed wss://HOST/PATH or --log-list URL"
+            );
+        }
+        if let Some(feed) = self.feeds.iter().find(|feed| feed.audit && !self.logs.any()) {
+            bail!(
+                "feeds.audit ({}): the logs are asked what a feed leaves out; add `logs.list` or --log-list",
+                feed.name
             );
         }
         self.check()?;
@@ -487,6 +503,7 @@ impl Config {
         between("lake.publish_interval_s", self.lake.publish_interval_s, 1, 86_400)?;
         between("dedup.horizon_days", self.dedup.horizon_days, 0, 36_500)?;
         between("logs.list_refresh_s", self.logs.list_refresh_s, 1, 30 * 86_400)?;
+        between("logs.audit_interval_s", self.logs.audit_interval_s, 1, 30 * 86_400)?;
         between("logs.poll_s", self.logs.poll_s, 1, 86_400)?;
         between("logs.partial_tile_s", self.logs.partial_tile_s, 0, 86_400)?;
         between("logs.requests_max", self.logs.requests_max as u64, 1, 256)?;

@@ -144,6 +144,10 @@ pub struct Tail {
     /// The segment's name, and why it could not be read to its end.
     pub broken: Option<(String, String)>,
     pub counts: Counts,
+    /// Lines of logs that stood before it in the journal, or in it, are lost.
+    pub lost_of_logs: bool,
+    /// For each row of coverage that came by a journal, the segment in which its entries begin.
+    pub covered_since: Vec<u32>,
 }
 
 /// The names of a message without a certificate.
@@ -257,4 +261,16 @@ pub struct Cut {
     pub broken: Vec<(String, String)>,
     /// For epochs with rejected rows: how many lines of the segment come before.
     pub lines_before: Vec<(u64, u64)>,
+    /// Epochs at which lines of logs were found to be lost, and the segment of each; before them, by epoch 0, the last
+    /// such segment of earlier cuts.
+    pub damage: Vec<(u64, u32)>,
+}
+
+impl Cut {
+    /// Whether a row of coverage at `epoch` is so, whose entries begin in that segment: nothing of the logs was lost
+    /// between them and it. Which log's lines were lost nobody knows.
+    pub fn believes(&self, epoch: u64, since: Option<u32>) -> bool {
+        let damaged = self.damage.iter().rev().find(|(at, _)| *at <= epoch);
+        since.zip(damaged).is_none_or(|(since, (_, damaged))| *damaged < since)
+    }
 }

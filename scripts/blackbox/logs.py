@@ -74,13 +74,13 @@ def coverage(context, lake, *args):
     return {row["log"]: row for row in json.loads(run.out)}
 
 
-def job(context, log, name="job", start="beginning", feeds=None, keep=None, **keys):
+def job(context, log, name="job", start="beginning", feeds=None, keep=None, feed_keys=None, **keys):
     lines = "".join(f"{key} = {json.dumps(value)}\n" for key, value in keys.items())
     extra = f'[logs]\nlist = "{log.list}"\nstart = "{start}"\npoll_s = 1\npartial_tile_s = 1\n{lines}'
     journal = context.folder / f"{name}-journal"
     if keep is not None:
         extra = f'[journal]\ndir = "{journal}"\nkeep = "{keep}"\nsegment_mb = 1\n{extra}'
-    return Job(context, feeds or {}, extra=extra, name=name, journal=journal)
+    return Job(context, feeds or {}, extra=extra, name=name, journal=journal, feed_keys=feed_keys)
 
 
 def sizes_of(log):
@@ -236,26 +236,33 @@ def explained(rows):
             for first, last in row["explained_ranges"] for index in range(first, last + 1)}
 
 
+def left_out(context, log):
+    """Sizes and messages of two logs with the same certificates, their entries in the order in which a server tells
+    them, the certificate of each, and which of them a server drops, and spares because it sends the certificate once."""
+    sizes = sizes_of(log)
+    size = min(sizes.values())
+    expect_equal(set(sizes.values()), {size}, "sizes of the logs")
+    logs = {url.split("://")[1].rstrip("/"): messages_of(url, size) for url in log.urls()}
+    entries = [(name, at) for at in range(size) for name in logs]
+    sha256_of = {(name, at): logs[name][1][at] for name, at in entries}
+    ends = {sha256_of[name, at] for name in logs for at in (0, size - 1)}
+    # 5 % of the certificates, with all their entries; of 1 % of the others one entry, as servers do that send one.
+    chance = random.Random(context.seed)
+    chosen = chance.sample(sorted(set(sha256_of.values()) - ends), size * 6 // 100)
+    gone, halved = set(chosen[:size * 5 // 100]), set(chosen[size * 5 // 100:])
+    dropped = {entry for entry in entries if sha256_of[entry] in gone}
+    first_of = {sha256: entry for entry, sha256 in reversed(sha256_of.items())}
+    return sizes, logs, entries, sha256_of, dropped, {first_of[sha256] for sha256 in halved}
+
+
 @check("logs-audit")
 def audit_feeds(context):
     """Two logs with the same certificates, followed beside three feeds over them, of which one sends each certificate
     once and one leaves 5 % out: every entry and certificate once, all proven, and the audit names what was left out."""
     source, _ = make_messages(context, 3_000)
     with TestLog(context, "--kind", "hybrid,rfc6962", "--logs", 2, "--entries", source) as log:
-        sizes = sizes_of(log)
+        sizes, logs, entries, sha256_of, dropped, spared = left_out(context, log)
         size = min(sizes.values())
-        expect_equal(set(sizes.values()), {size}, "sizes of the logs")
-        logs = {url.split("://")[1].rstrip("/"): messages_of(url, size) for url in log.urls()}
-        entries = [(name, at) for at in range(size) for name in logs]
-        sha256_of = {(name, at): logs[name][1][at] for name, at in entries}
-        ends = {sha256_of[name, at] for name in logs for at in (0, size - 1)}
-        # 5 % of the certificates, with all their entries; of 1 % of the others one entry, as servers do that send one.
-        chance = random.Random(context.seed)
-        chosen = chance.sample(sorted(set(sha256_of.values()) - ends), size * 6 // 100)
-        gone, halved = set(chosen[:size * 5 // 100]), set(chosen[size * 5 // 100:])
-        dropped = {entry for entry in entries if sha256_of[entry] in gone}
-        first_of = {sha256: entry for entry, sha256 in reversed(sha256_of.items())}
-        spared = {first_of[sha256] for sha256 in halved}
         # Each certificate under one of the logs in turn, but for the ends of both.
         once = [(name, at) for name, at in entries if at in (0, size - 1) or list(logs)[at % 2] == name]
         streams = {"whole": entries, "once": once,
@@ -304,6 +311,95 @@ def audit_feeds(context):
             expect_equal(sum(row["filled"] for row in rows.values()), filled, "filled")
         expect_every_index_once(alone, sizes)
         expect_whole(context, alone)
+
+
+@check("logs-audit-live")
+def audit_live(context):
+    """A running job audits a feed that leaves 5 % out, with logs that are followed and with logs that are only asked:
+    each hole is judged right, and every entry is in the lake once, those that were lost proven."""
+    source, _ = make_messages(context, 3_000)
+    with TestLog(context, "--kind", "hybrid,rfc6962", "--logs", 2, "--entries", source) as log:
+        sizes, logs, entries, sha256_of, dropped, spared = left_out(context, log)
+        messages = [logs[name][0][at] for name, at in entries if (name, at) not in dropped | spared]
+        want = {("lossy", name, at, sha256_of[name, at]) for name, at in dropped}
+        for follow in (False, True):
+            feed = Feed(messages, rate=2_000)
+            server = Server({"lossy": feed})
+            live = job(context, log, name=f"follow-{follow}".lower(), feeds={"lossy": server.url("lossy")},
+                       feed_keys={"lossy": "audit = true\n"}, follow=follow, audit_interval_s=2).start()
+            report = live.journal / "audit.log"
+            rows = lambda: [json.loads(line) for line in report.read_text().splitlines()] if report.exists() else []
+            judged = lambda: sum(row["delivered"] + row["holes"] for row in rows())
+            live.until(lambda: judged() == sum(sizes.values()), CAUGHT_UP_S, "every entry of both logs audited")
+            classes = {name: sum(row[name] for row in rows())
+                       for name in ("delivered", "explained", "unparseable", "lost", "filled", "unknown")}
+            told = lambda: {name: live.metric("feed_audit_entries_total", f'feed="lossy",class="{name}"')
+                            for name in classes}
+            live.until(lambda: told() == classes, 10, f"metrics of {classes}")
+            expect_equal({(row["feed"], row["log"], out["log_index"], out["sha256"]) for row in rows()
+                          for out in row["left_out"]}, want, "what the audits say was left out")
+            filled = classes.pop("filled")
+            expect_equal(classes, {"delivered": len(messages), "explained": len(spared), "unparseable": 0,
+                                   "lost": len(dropped), "unknown": 0}, "entries by what audits found")
+            expect(follow or filled == len(dropped), f"{filled} of {len(dropped)} lost entries were filled")
+            live.until(lambda: indexes(live.lake) == {name: (size, size, 0, size - 1) for name, size in sizes.items()},
+                       CAUGHT_UP_S, "every index in the lake once")
+            live.stop()
+            server.stop()
+            expect_whole(context, live.lake)
+            held = coverage(context, live.lake)
+            proven = {(name, at) for name, row in held.items() for first, last in row["verified_ranges"]
+                      for at in range(first, last + 1)}
+            expect(dropped <= proven, f"{len(dropped - proven)} entries that were lost are not proven")
+
+
+@check("logs-damage")
+def damage(context):
+    """Entries of a log are damaged in the journal before they are read: no stretch with them counts as held, also of
+    the job that is started again, and `fill` reads them."""
+    source, _ = make_messages(context, 3_000)
+    with TestLog(context, "--kind", "rfc6962", "--entries", source, "--start", 1_000) as log:
+        live = job(context, log).start()
+        until_proven(live, sizes_of(log))
+        live.until(lambda: [row["verified"] for row in coverage(context, live.lake).values()] == [1_000], 30,
+                   "the first entries held and proven")
+        workers = live.pids("worker")
+        for pid in workers:
+            os.kill(pid, signal.SIGSTOP)
+        log.ask("grow", entries=400)
+        until_proven(live, sizes_of(log))
+        newest = max(live.journal.glob("*.jsonl"))
+        text = newest.read_bytes()
+        at = text.index(b'"index":1200,')
+        with newest.open("r+b") as segment:
+            segment.seek(at)
+            segment.write(b"#")
+        for pid in workers:
+            os.kill(pid, signal.SIGCONT)
+        gaps = lambda: lakes.query(live.lake, "gaps", "SELECT DISTINCT feed FROM {t} WHERE reason = 'journal_damaged'")
+        live.until(lambda: gaps() == [("logs",)], 30, "a gap of the logs")
+
+        def expect_held(what):
+            """What counts as held is there."""
+            (log, row), = coverage(context, live.lake).items()
+            there = {index for index, in lakes.query(live.lake, "entries", "SELECT log_index FROM {t}")}
+            held = {index for first, last in row["held_ranges"] for index in range(first, last + 1)}
+            expect(held <= there, f"{what}: {len(held - there)} entries count as held and are not there")
+            expect(1200 not in held, f"{what}: the damaged entry counts as held")
+
+        expect_held("after the damage")
+        live.stop()
+        live.start()
+        log.ask("grow", entries=300)
+        until_proven(live, sizes_of(log))
+        live.stop()
+        expect_held("after a restart")
+        run = context.run("fill", "--log-list", log.list, "--lake", live.lake, "--hot", "none",
+                          "--summary", "json").expect_code(0)
+        expect(0 < run.summary["entries"] <= 400, f"{run.summary['entries']} entries were filled")
+        expect_every_index_once(live.lake, sizes_of(log))
+        expect_equal([row["verified"] for row in coverage(context, live.lake).values()], [1_700], "verified entries")
+        expect_whole(context, live.lake)
 
 
 @check("logs-lie")

@@ -64,6 +64,9 @@ pub struct ResumePoint {
     /// Segments that could not be read to their end, with the reason, by name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub unreadable: BTreeMap<String, String>,
+    /// The last segment of the input, a journal, of which lines of logs are lost.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub damaged: Option<u32>,
 }
 
 /// A file of a manifest. It also crosses worker links in a format that knows no missing fields: none may be skipped.

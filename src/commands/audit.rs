@@ -14,20 +14,19 @@ use anyhow::{Context, anyhow};
 use ct_model::id::to_hex;
 use ct_sinks::Store;
 use ct_sinks::lake::Lake;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use self::delivered::Delivered;
-use self::judge::{Account, Accounts, Class, judge};
+use self::judge::{Accounts, judge};
 use super::logs::{find, held, source, with_list};
-use super::stretches::{Stretches, common, contains, count, joined, merged, newest, without};
 use crate::cli::{AuditArgs, BatchArgs, Format, JobArgs, Progress, Summary};
 use crate::cluster::exit::Exit;
 use crate::fail::{self, Failure};
+use crate::holes::{Class, JOIN_ENTRIES};
 use crate::job::Prepared;
+use crate::stretches::{Stretches, common, count, joined, merged, newest, without};
 use crate::summary::{self, grouped, printable};
 
-/// Holes that are nearer to each other are read together with what lies between: a page has so many entries.
-const JOIN_ENTRIES: u64 = 256;
 /// Entries that are shown of a log.
 const SHOWN_MAX: usize = 5;
 
@@ -61,17 +60,18 @@ pub fn audit(args: &AuditArgs) -> Result<Exit, Failure> {
         let found = find(&logs, &args.logs, runtime, &wanted)?;
         failed = found.failed;
         if !found.segments.is_empty() {
-            exit = prepared.read(&batch, source(&logs, found.segments))?;
+            exit = prepared.read(&batch, source(&config, &logs, found.segments)?)?;
         }
     }
-    let mut accounts = judge(&lake, &delivered, &stretches_held(&lake)?, args.entries_max)?;
+    let mut accounts = judge(&lake, &delivered, (&before, &stretches_held(&lake)?), args.entries_max)?;
     accounts.retain(|(_, log), _| is_named(log));
     let text = match args.format {
         Format::Json => {
-            let rows: Vec<Value> = accounts.iter().map(|(of, account)| row(of, account, &before)).collect();
+            let rows: Vec<Value> =
+                accounts.iter().map(|((feed, log), account)| account.row(feed, log, usize::MAX)).collect();
             format!("{}\n", Value::Array(rows))
         }
-        Format::Text => table(&accounts, &before),
+        Format::Text => table(&accounts),
     };
     summary::print(&text).context("writing the report")?;
     for (log, why) in &failed {
@@ -103,51 +103,7 @@ fn missing(
     holes
 }
 
-/// How many holes have this verdict.
-fn of_class(account: &Account, class: Class) -> u64 {
-    account.verdicts.values().filter(|verdict| verdict.class == class).count() as u64
-}
-
-/// First and last index of runs of holes that have this verdict.
-fn ranges(account: &Account, class: Class) -> Vec<(u64, u64)> {
-    let of_class = account.verdicts.iter().filter(|(_, verdict)| verdict.class == class);
-    let entries: Stretches = of_class.map(|(index, _)| (*index, index + 1)).collect();
-    merged(&entries).iter().map(|(first, end)| (*first, end - 1)).collect()
-}
-
-/// Indexes that are lost and that the lake has since this audit.
-fn filled<'a>(account: &'a Account, before: Option<&'a Stretches>) -> impl Iterator<Item = u64> + use<'a> {
-    let before = before.map_or(&[][..], Vec::as_slice);
-    let lost = account.verdicts.iter().filter(|(_, verdict)| verdict.class == Class::Lost && verdict.by_log);
-    lost.map(|(index, _)| *index).filter(move |index| !contains(before, *index))
-}
-
-fn row((feed, log): &(String, String), account: &Account, before: &BTreeMap<String, Stretches>) -> Value {
-    let left_out = account.verdicts.iter().filter(|(_, verdict)| verdict.class != Class::Explained);
-    let left_out: Vec<Value> = left_out
-        .map(|(index, verdict)| {
-            let sha256 = verdict.sha256.map(|sha256| to_hex(&sha256));
-            json!({ "log_index": index, "class": verdict.class.as_str(), "sha256": sha256 })
-        })
-        .collect();
-    json!({
-        "feed": feed,
-        "log": log,
-        "first": account.shown.first,
-        "last": account.shown.last,
-        "delivered": account.shown.delivered,
-        "holes": count(&account.shown.holes),
-        "explained": of_class(account, Class::Explained),
-        "unparseable": of_class(account, Class::Unparseable),
-        "lost": of_class(account, Class::Lost),
-        "unknown": account.unknown,
-        "filled": filled(account, before.get(log)).count(),
-        "left_out": left_out,
-        "explained_ranges": ranges(account, Class::Explained),
-    })
-}
-
-fn table(accounts: &Accounts, before: &BTreeMap<String, Stretches>) -> String {
+fn table(accounts: &Accounts) -> String {
     if accounts.is_empty() {
         return "no feed delivered an entry of a log\n".to_owned();
     }
@@ -162,10 +118,10 @@ fn table(accounts: &Accounts, before: &BTreeMap<String, Stretches>) -> String {
             printable(log),
             grouped(account.shown.delivered),
             grouped(count(&account.shown.holes)),
-            grouped(of_class(account, Class::Explained)),
-            grouped(of_class(account, Class::Unparseable)),
-            grouped(of_class(account, Class::Lost)),
-            grouped(filled(account, before.get(log)).count() as u64),
+            grouped(account.of_class(Class::Explained)),
+            grouped(account.of_class(Class::Unparseable)),
+            grouped(account.of_class(Class::Lost)),
+            grouped(account.filled),
             grouped(account.unknown),
         );
         let lost = || account.verdicts.iter().filter(|(_, verdict)| verdict.class == Class::Lost);

@@ -11,13 +11,13 @@ use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 
 use super::open;
-use super::stretches::{Stretches, count, merged, without};
 use crate::cli::{CoverageArgs, FillArgs, Format};
 use crate::cluster::exit::Exit;
-use crate::config::LogsConfig;
+use crate::config::{Config, LogsConfig};
 use crate::fail::{self, Failure};
 use crate::job::{Source, batch, runtime};
 use crate::live;
+use crate::stretches::{Stretches, count, merged, without};
 use crate::summary::{self, grouped, printable};
 
 /// What the lake has of one log.
@@ -143,7 +143,7 @@ pub fn fill(args: &FillArgs) -> Result<Exit, Failure> {
                 .map_or_else(Vec::new, |log| Held { size, held: log.held.clone(), ..Held::default() }.missing()),
         })?;
         failed = found.failed;
-        Ok(source(&config_of_logs, found.segments))
+        source(config, &config_of_logs, found.segments)
     })?;
     for (log, why) in &failed {
         fail::report(&anyhow!("{log} cannot be asked: {why}"));
@@ -167,9 +167,15 @@ pub(super) fn find(
     Ok(runtime.block_on(logs.stretches(wanted))?)
 }
 
-/// Stretches of logs as the input of a job.
-pub(super) fn source(config: &LogsConfig, segments: Vec<Segment>) -> Source {
-    Source::Segments { feed: logs::FEED.to_owned(), segments, logs: Some(live::access(config)) }
+/// Stretches of logs as the input of a job. Its processes share the budgets of operators.
+pub(super) fn source(config: &Config, logs: &LogsConfig, segments: Vec<Segment>) -> Result<Source, Failure> {
+    let (processes, most) = (config.cluster.processes, logs.requests_max);
+    if processes > most {
+        return Err(Failure::usage(anyhow!(
+            "cluster.processes (-n) {processes}: logs.requests_max has {most} requests, one for each process at least"
+        )));
+    }
+    Ok(Source::Segments { feed: ct_source::logs::FEED.to_owned(), segments, logs: Some(live::access(logs)) })
 }
 
 /// `FIRST-LAST` or `FIRST-`.

@@ -112,6 +112,8 @@ pub struct Start {
     pub lines: u64,
     /// Segments before `from` that could not be read to their end.
     pub unreadable: BTreeMap<String, String>,
+    /// The last segment of a journal of which lines of logs are lost.
+    pub damaged: Option<u32>,
 }
 
 impl Start {
@@ -141,6 +143,7 @@ impl Start {
             from: Position { segment: resume.segment, chunk: resume.chunk },
             lines: resume.lines,
             unreadable: resume.unreadable,
+            damaged: resume.damaged,
         })
     }
 }
@@ -181,7 +184,13 @@ impl Plan {
             keep_der: self.keep_der,
             modules: Arc::new(modules),
             rule: CutRule { bytes: self.buffer_bytes * self.processes as u64, messages: CUT_MESSAGES, interval },
-            start: CutStart { sequence: start.newest + 1, from: start.from, lines: start.lines, segments },
+            start: CutStart {
+                sequence: start.newest + 1,
+                from: start.from,
+                lines: start.lines,
+                segments,
+                damaged: start.damaged,
+            },
             epochs_inflight,
             cuts_inflight: CUTS_INFLIGHT,
         })

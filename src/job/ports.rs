@@ -380,6 +380,7 @@ impl Chain {
         // What reads no journal knows of no age.
         held.age = if cut.age.is_unknown() { held.age } else { cut.age };
         held.unreadable.extend(cut.broken);
+        held.damaged = cut.damage.last().map(|(_, segment)| *segment);
         Manifest {
             format: manifest::FORMAT,
             sequence: cut.sequence,
@@ -393,6 +394,7 @@ impl Chain {
                 lines: cut.lines,
                 complete: cut.complete,
                 unreadable: held.unreadable.clone(),
+                damaged: held.damaged,
             },
             counts: cut.counts,
             totals: held.totals.clone(),

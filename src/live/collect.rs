@@ -12,6 +12,7 @@ use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result};
+use ct_model::message::log_line;
 use ct_source::certstream::{Event, Feed, State};
 use ct_source::journal::{Gap, Journal, JournalError, Options, Recovery};
 use ct_source::logs::{self, LogEvent, Logs};
@@ -20,6 +21,7 @@ use tokio::time::{sleep_until, timeout};
 use tracing::{error, info, warn};
 
 use super::archive::Archive;
+use super::audit::{self, Audit, Found};
 use super::feeds::feed;
 use super::logs::{Positions, keep_evidence};
 use super::told::{CollectorPlan, CollectorStatus, FeedState, FeedStatus, LogStatus, Order, Told};
@@ -74,13 +76,23 @@ pub fn collect(args: &WorkerArgs) -> Result<Exit, Failure> {
         .any()
         .then(|| super::logs::logs(&plan.logs, plan.logs_held.clone()))
         .transpose()
-        .map_err(Failure::usage)?;
+        .map_err(Failure::usage)?
+        .map(Arc::new);
+    let audited: Vec<Arc<str>> = plan.feeds.iter().filter(|feed| feed.audit).map(|feed| (*feed.name).into()).collect();
+    let audit = logs.clone().filter(|_| !audited.is_empty()).map(|logs| Audit {
+        feeds: audited,
+        interval: Duration::from_secs(plan.logs.audit_interval_s),
+        dir: plan.journal.dir.clone(),
+        logs,
+        runtime: runtime.handle().clone(),
+    });
+    let logs = logs.filter(|_| plan.logs.follow);
     let positions = Positions::open(&plan.journal.dir).context("reading the positions of the logs")?;
     tell(&Told::Ready { journal: journal.id().to_string(), newest: journal.newest() });
     let names = plan.feeds.iter().map(|feed| feed.name.clone());
     let mut writer = Writer::new(journal, plan.journal.dir.clone(), names, archive, positions);
     writer.journal_bytes_max = plan.journal.mb_max << 20;
-    runtime.block_on(writer.run(Sources { feeds, logs }, &recovery.last_ms, orders))?;
+    runtime.block_on(writer.run(Sources { feeds, logs, audit }, &recovery.last_ms, orders))?;
     Ok(Exit::Done)
 }
 
@@ -120,14 +132,16 @@ pub fn now_ms() -> u64 {
 
 struct Sources {
     feeds: Vec<Feed>,
-    logs: Option<Logs>,
+    logs: Option<Arc<Logs>>,
+    audit: Option<Audit>,
 }
 
 /// What sources say.
-enum Said {
+pub enum Said {
     /// Of the feed at this index.
     Feed(usize, Event),
     Log(logs::Said),
+    Audit(Found),
 }
 
 /// The one writer of the journal.
@@ -135,6 +149,8 @@ struct Writer {
     journal: Journal,
     dir: PathBuf,
     positions: Positions,
+    /// Where what audits asked for begins in the journal, and no line of coverage follows.
+    filled_since: Option<u32>,
     archive: Option<Archive>,
     status: CollectorStatus,
     journal_bytes_max: u64,
@@ -161,6 +177,7 @@ impl Writer {
             journal,
             dir,
             positions,
+            filled_since: None,
             archive,
             status,
             journal_bytes_max: u64::MAX,
@@ -192,6 +209,10 @@ impl Writer {
                     }
                 }
             });
+        }
+        if let Some(audit) = sources.audit {
+            // It keeps nobody waiting for its last words.
+            audit.start(all.downgrade()).context("starting the audit")?;
         }
         if let Some(logs) = sources.logs {
             let (out, mut said) = mpsc::channel(EVENTS_WAITING_MAX);
@@ -266,7 +287,37 @@ impl Writer {
         match said {
             Said::Feed(index, event) => self.take_feed(index, event),
             Said::Log(said) => self.take_log(said),
+            Said::Audit(Found::Lines(lines)) => {
+                self.filled_since = self.take_lines(&lines, self.filled_since)?;
+                Ok(())
+            }
+            Said::Audit(Found::Accounts(accounts)) => {
+                audit::tell(&self.dir, &accounts, &mut self.status.audits);
+                Ok(())
+            }
         }
+    }
+
+    /// Lines of logs, of which some came before, from segment `since` on. A line of coverage gets the segment in which
+    /// its entries begin, so that damage which may have hit them can be told from other. Gives where those begin that
+    /// no line of coverage follows.
+    fn take_lines(&mut self, lines: &[u8], mut since: Option<u32>) -> Result<Option<u32>, JournalError> {
+        self.dirty.get_or_insert_with(Instant::now);
+        let at_ms = now_ms();
+        for line in lines.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
+            let begin = since.unwrap_or(self.journal.newest());
+            match log_line::with_since(line, begin) {
+                Some(line) => {
+                    self.journal.append(logs::FEED, at_ms, &line)?;
+                    since = None;
+                }
+                None => {
+                    self.journal.append(logs::FEED, at_ms, line)?;
+                    since = Some(begin);
+                }
+            }
+        }
+        Ok(since)
     }
 
     fn take_log(&mut self, said: logs::Said) -> Result<(), JournalError> {
@@ -278,21 +329,20 @@ impl Writer {
             self.status.logs.push(new);
             self.status.logs.len() - 1
         });
+        let mut since = self.positions.since(&id);
+        if let LogEvent::Lines { lines, .. } = &event {
+            since = self.take_lines(lines, since)?;
+        }
         let log = &mut self.status.logs[known];
         match event {
             LogEvent::Lines { lines, entries, position, room } => {
-                self.dirty.get_or_insert_with(Instant::now);
-                let at_ms = now_ms();
-                for line in lines.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
-                    self.journal.append(logs::FEED, at_ms, line)?;
-                }
                 drop((lines, room));
                 log.entries += entries;
                 if position.proven() > log.proven && log.alarm.take().is_some() {
                     info!(log = log.name, proven = position.proven(), "the log goes with what it signed again");
                 }
                 (log.next, log.proven) = (position.next(), position.proven());
-                self.positions.reach(&id, position);
+                self.positions.reach(&id, position, since);
             }
             LogEvent::Head { size, timestamp_ms } => {
                 (log.size, log.head_ms, log.error) = (size, Some(timestamp_ms), None);

@@ -18,6 +18,7 @@ use ct_model::ctlog::list;
 use ct_source::logs::{
     AccessOptions, Alarm, ClientOptions, FollowOptions, LogError, Logs, LogsOptions, Position, SingleLog,
 };
+use serde::{Deserialize, Serialize};
 use tokio::runtime::Runtime;
 use tracing::{error, warn};
 
@@ -80,11 +81,21 @@ pub fn logs(config: &LogsConfig, held: BTreeMap<String, u64>) -> Result<Logs, Lo
 pub struct Positions {
     path: PathBuf,
     /// Behind what is durable.
-    durable: BTreeMap<String, Position>,
+    durable: BTreeMap<String, Kept>,
     /// Behind what the journal was given since.
-    pending: BTreeMap<String, Position>,
+    pending: BTreeMap<String, Kept>,
     written: Instant,
     changed: bool,
+}
+
+/// Of one log.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Kept {
+    #[serde(flatten)]
+    position: Position,
+    /// The segment of the journal in which, or behind which, its entries begin that no line of coverage follows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    since: Option<u32>,
 }
 
 impl Positions {
@@ -104,17 +115,26 @@ impl Positions {
     }
 
     pub fn all(&self) -> BTreeMap<String, Position> {
-        self.durable.clone()
+        self.durable.iter().map(|(id, kept)| (id.clone(), kept.position.clone())).collect()
     }
 
     /// Where the log with this id was left, by the newest that is known.
     pub fn of(&self, id: &str) -> Option<&Position> {
+        self.kept(id).map(|kept| &kept.position)
+    }
+
+    /// The segment of the journal in which, or behind which, its entries begin that no line of coverage follows.
+    pub fn since(&self, id: &str) -> Option<u32> {
+        self.kept(id)?.since
+    }
+
+    fn kept(&self, id: &str) -> Option<&Kept> {
         self.pending.get(id).or_else(|| self.durable.get(id))
     }
 
     /// The journal has been given everything before `position`.
-    pub fn reach(&mut self, id: &str, position: Position) {
-        self.pending.insert(id.to_owned(), position);
+    pub fn reach(&mut self, id: &str, position: Position, since: Option<u32>) {
+        self.pending.insert(id.to_owned(), Kept { position, since });
     }
 
     /// Everything that the journal was given is durable.
@@ -140,7 +160,7 @@ impl Positions {
 }
 
 /// Writes a file that has its old or its new content after any crash.
-fn replace(path: &Path, positions: &BTreeMap<String, Position>) -> io::Result<()> {
+fn replace(path: &Path, positions: &BTreeMap<String, Kept>) -> io::Result<()> {
     let new = path.with_extension("json.new");
     let mut file = File::create(&new)?;
     file.write_all(&serde_json::to_vec(positions)?)?;

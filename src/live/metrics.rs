@@ -14,7 +14,7 @@ use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::{Registry, Unit};
 
-use super::told::{FeedState, LogStatus};
+use super::told::{AuditStatus, FeedState, LogStatus};
 use super::view::{Now, View};
 use crate::progress::Status;
 
@@ -121,6 +121,7 @@ impl Collector for Page {
             let count = |of: fn(&LogStatus) -> u64| logs().map(move |log| (log.name.as_str(), of(log)));
             page.counters("log_entries", "Entries read", "log", count(|log| log.entries))?;
             page.counters("log_alarms", "Contradictions to what the log signed", "log", count(|log| log.alarms))?;
+            page.audited(&collector.audits)?;
             page.gauge("journal", "Segments on disk", Some(&Unit::Bytes), collector.journal_bytes as f64)?;
             page.gauge("journal_full", "1 while the feeds wait for room", None, f64::from(collector.full))?;
             let failing = f64::from(collector.error.is_some());
@@ -144,6 +145,27 @@ fn by(counts: &BTreeMap<String, u64>) -> impl Iterator<Item = (&str, u64)> {
 struct Encoder<'a>(DescriptorEncoder<'a>);
 
 impl Encoder<'_> {
+    fn audited(&mut self, audits: &[AuditStatus]) -> fmt::Result {
+        let help = "Entries of logs by what audits found of feeds; filled ones are also lost ones";
+        let mut metric = self.0.encode_descriptor("feed_audit_entries", help, None, MetricType::Counter)?;
+        for audit in audits {
+            let AuditStatus { feed, delivered, explained, unparseable, lost, filled, unknown } = audit;
+            let classes = [
+                ("delivered", delivered),
+                ("explained", explained),
+                ("unparseable", unparseable),
+                ("lost", lost),
+                ("filled", filled),
+                ("unknown", unknown),
+            ];
+            for (class, entries) in classes {
+                let labels = [("feed", escaped(feed)), ("class", class.to_owned())];
+                ConstCounter::new(*entries).encode(metric.encode_family(&labels)?)?;
+            }
+        }
+        Ok(())
+    }
+
     fn counter(&mut self, name: &str, help: &str, value: u64) -> fmt::Result {
         let metric = self.0.encode_descriptor(name, help, None, MetricType::Counter)?;
         ConstCounter::new(value).encode(metric)
@@ -198,7 +220,10 @@ impl Encoder<'_> {
 }
 
 fn encode_one(family: &mut MetricEncoder<'_>, label: &str, of: &str, metric: &impl EncodeMetric) -> fmt::Result {
-    // The encoder takes values as they are.
-    let of = of.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
-    metric.encode(family.encode_family(&[(label, of.as_str())])?)
+    metric.encode(family.encode_family(&[(label, escaped(of).as_str())])?)
+}
+
+/// The encoder takes values as they are.
+fn escaped(value: &str) -> String {
+    value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
 }

@@ -7,6 +7,7 @@
 //! ```
 
 mod archive;
+mod audit;
 mod collect;
 mod collector;
 mod feeds;

@@ -50,6 +50,7 @@ pub enum Told {
 pub struct CollectorStatus {
     pub feeds: Vec<FeedStatus>,
     pub logs: Vec<LogStatus>,
+    pub audits: Vec<AuditStatus>,
     /// Of all segments on disk.
     pub journal_bytes: u64,
     /// Not durable so far.
@@ -61,6 +62,19 @@ pub struct CollectorStatus {
     /// Commits of the journal, and the seconds they took in all.
     pub commits: u64,
     pub commit_seconds: f64,
+}
+
+/// What audits found of a feed: entries, since the collector started.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct AuditStatus {
+    pub feed: String,
+    pub delivered: u64,
+    pub explained: u64,
+    pub unparseable: u64,
+    pub lost: u64,
+    /// Of those that are lost.
+    pub filled: u64,
+    pub unknown: u64,
 }
 
 /// A log that is followed. Counters are since the collector started.

@@ -38,6 +38,8 @@ pub struct CutStart {
     pub lines: u64,
     /// Segments of the whole input.
     pub segments: u32,
+    /// The last segment of which lines of logs are lost.
+    pub damaged: Option<u32>,
 }
 
 pub fn cut<'s>(
@@ -115,6 +117,7 @@ impl Sum {
             age: Age::default(),
             broken: Vec::new(),
             lines_before: Vec::new(),
+            damage: start.damaged.map(|damaged| (0, damaged)).into_iter().collect(),
         };
         Self { segments: start.segments, bytes: 0, since: None, at: None, generation: 0, cut }
     }
@@ -150,7 +153,13 @@ impl Sum {
                 self.at = tail.at.or(self.at);
                 (self.cut.age, self.generation) = (tail.age, tail.generation);
                 ends |= tail.last;
+                if tail.lost_of_logs {
+                    self.cut.damage.push((epoch, tail.position.segment));
+                }
+                let denied = tail.covered_since.iter().filter(|since| !self.cut.believes(epoch, Some(**since)));
+                let denied = denied.count() as u64;
                 self.cut.counts += &tail.counts;
+                self.cut.counts.coverage -= denied;
                 self.cut.broken.extend(tail.broken);
                 self.cut.next = tail.position.next(tail.last);
                 self.cut.lines = if tail.last { 0 } else { self.cut.lines + tail.lines };
@@ -171,6 +180,7 @@ impl Sum {
             from: self.cut.next,
             lines: self.cut.lines,
             segments: self.segments,
+            damaged: self.cut.damage.last().map(|(_, segment)| *segment),
         };
         let mut cut = std::mem::replace(self, Self::new(start)).cut;
         cut.complete = cut.next.segment >= start.segments;
@@ -192,7 +202,7 @@ mod tests {
 
     #[test]
     fn lines_are_counted_over_chunks_and_start_anew_with_a_segment() {
-        let start = CutStart { sequence: 5, from: Position::default(), lines: 0, segments: 2 };
+        let start = CutStart { sequence: 5, from: Position::default(), lines: 0, segments: 2, damaged: None };
         let mut sum = Sum::new(start);
         for (epoch, weights) in
             [weight(0, 0, 10, false, true), weight(0, 1, 7, true, true), weight(1, 0, 3, false, true)]
@@ -213,9 +223,39 @@ mod tests {
 
     #[test]
     fn what_lies_behind_a_gap_is_left_out() {
-        let mut sum = Sum::new(CutStart { sequence: 1, from: Position::default(), lines: 0, segments: 1 });
+        let mut sum =
+            Sum::new(CutStart { sequence: 1, from: Position::default(), lines: 0, segments: 1, damaged: None });
         let (epoch, weights) = weight(0, 1, 7, true, false);
         assert!(!sum.add(epoch, weights));
         assert_eq!(sum.cut.next, Position::default());
+    }
+
+    /// Rows of coverage whose entries lie before damage are not believed, in this cut and later ones.
+    #[test]
+    fn what_damage_may_have_taken_is_not_covered() {
+        let mut sum =
+            Sum::new(CutStart { sequence: 1, from: Position::default(), lines: 0, segments: 9, damaged: Some(1) });
+        let mut add = |segment: u32, chunk: u32, last: bool, lost_of_logs: bool, covered_since: &[u32]| {
+            let position = Position { segment, chunk };
+            let counts = Counts { coverage: covered_since.len() as u64, ..Counts::default() };
+            let covered_since = covered_since.to_vec();
+            let tail = Tail { position, last, lost_of_logs, covered_since, counts, ..Tail::default() };
+            let weight =
+                Weight { bytes: 1, newest_seen: None, numbered: false, counts: Counts::default(), tail: Some(tail) };
+            sum.cut.next = position;
+            assert!(sum.add(position.epoch(), vec![weight]));
+            sum.cut.counts.coverage
+        };
+        assert_eq!(add(3, 0, false, false, &[1, 2]), 1);
+        assert_eq!(add(3, 1, false, true, &[2, 3, 4]), 2);
+        assert_eq!(add(3, 2, false, false, &[3]), 2);
+        assert_eq!(add(4, 0, false, false, &[3, 4]), 3);
+        let cut = sum.take();
+        let epoch = |segment, chunk| Position { segment, chunk }.epoch();
+        assert_eq!(cut.damage, [(0, 1), (epoch(3, 1), 3)]);
+        assert!(cut.believes(epoch(3, 0), Some(2)) && !cut.believes(epoch(3, 0), Some(1)));
+        assert!(!cut.believes(epoch(3, 1), Some(3)) && cut.believes(epoch(4, 0), Some(4)));
+        assert!(cut.believes(epoch(3, 2), None));
+        assert_eq!(sum.cut.damage, [(0, 3)]);
     }
 }

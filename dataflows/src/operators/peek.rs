@@ -20,6 +20,9 @@ use crate::epoch::Epoch;
 use crate::meter::Meter;
 use crate::records::{Block, EntryQuestion, Item, KeyQuestion, News, Overlong, Peeked, Tail};
 
+/// The feed of lines that a reader of logs put into a journal.
+const LOGS: &str = "logs";
+
 pub struct PeekStreams<'s> {
     pub peeked: StreamVec<'s, Epoch, Peeked>,
     pub keys: StreamVec<'s, Epoch, KeyQuestion>,
@@ -100,6 +103,7 @@ pub fn read_block(reader: &mut Reader, block: Block) -> Peeked {
     let Block { gaps, of_logs, overlong, last, broken, .. } = block;
     let mut tail = Tail { position, at, age, generation, last, ..Tail::default() };
     tail.counts.gaps = gaps.len() as u64;
+    tail.lost_of_logs = gaps.iter().any(|gap| gap.loses_lines_of(LOGS));
     tail.counts.bytes = text.len() as u64;
     tail.counts.unreadable = u64::from(broken.is_some());
     tail.broken = broken.map(|why| (segment_name.to_string(), why));

@@ -110,6 +110,7 @@ pub fn settle_epoch(peeked: Peeked, answers: &[Answer]) -> Settled {
             }
             Item::Coverage(row) if verdict.new => {
                 counts.coverage += 1;
+                settled.tail.covered_since.extend(row.since);
                 settled.coverage.push(row);
             }
             Item::Rejected(_) | Item::Coverage(_) => {}

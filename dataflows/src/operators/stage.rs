@@ -75,7 +75,7 @@ pub fn stage<'s, Part: ExchangeData, S: ports::Stage<Part> + 'static>(
                 while decided.front().is_some_and(|(_, cut)| !rows_frontier.less_equal(&cut.epoch)) {
                     let (capability, cut) = decided.pop_front().expect("it has a front");
                     let later = gathered.split_off(&(cut.epoch + 1));
-                    let rows = number_lines(std::mem::replace(&mut gathered, later), &cut);
+                    let rows = rows_of(std::mem::replace(&mut gathered, later), &cut);
                     stage.submit(cut.sequence, rows);
                     writing.push_back((capability, cut.sequence));
                 }
@@ -90,11 +90,17 @@ pub fn stage<'s, Part: ExchangeData, S: ports::Stage<Part> + 'static>(
     )
 }
 
-/// All rows of a cut, with lines of rejected rows counted from the start of their segments.
-fn number_lines(mut gathered: BTreeMap<Epoch, Vec<Rows>>, cut: &Cut) -> Rows {
+/// All rows of a cut, with lines of rejected rows counted from the start of their segments, and without coverage that
+/// damage made untrue.
+fn rows_of(mut gathered: BTreeMap<Epoch, Vec<Rows>>, cut: &Cut) -> Rows {
     for (epoch, before) in &cut.lines_before {
         let rows = gathered.get_mut(epoch).into_iter().flatten();
         rows.flat_map(|rows| &mut rows.rejected).for_each(|row| row.line += before);
+    }
+    if !cut.damage.is_empty() {
+        for (epoch, rows) in &mut gathered {
+            rows.iter_mut().for_each(|rows| rows.coverage.retain(|row| cut.believes(*epoch, row.since)));
+        }
     }
     Rows::concat(gathered.into_values().flatten().collect())
 }

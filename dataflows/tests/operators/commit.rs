@@ -256,7 +256,7 @@ fn has_gap(chunks: &[Chunk], start: CutStart) -> bool {
 const NEVER: CutRule = CutRule { bytes: u64::MAX, messages: u64::MAX, interval: None };
 
 fn from_the_start(segments: u32) -> CutStart {
-    CutStart { sequence: 1, from: Position::default(), lines: 0, segments }
+    CutStart { sequence: 1, from: Position::default(), lines: 0, segments, damaged: None }
 }
 
 /// Segment 0 of `counts.len()` chunks with so many messages.
@@ -296,7 +296,7 @@ fn cut_by_bytes_of_late_findings_too() {
 #[test]
 fn cut_by_age() {
     let rule = CutRule { interval: Some(60), ..NEVER };
-    let start = CutStart { sequence: 1, from: Position::default(), lines: 0, segments: u32::MAX };
+    let start = CutStart { sequence: 1, from: Position::default(), lines: 0, segments: u32::MAX, damaged: None };
     // Arrival, messages, and whether the epoch ends a cut: at an idle time nothing is cut, and a clock set back counts
     // from where it stands.
     let epochs = [(0, 0, false), (100, 5, false), (159, 1, false), (160, 0, true), (300, 0, false), (400, 2, false)];
@@ -362,7 +362,7 @@ fn cut_ends_at_a_gap() {
 #[test]
 fn cut_resumes_where_another_job_ended() {
     let chunks = one_segment(&[3, 4, 5, 6]).split_off(2);
-    let start = CutStart { sequence: 9, from: Position { segment: 0, chunk: 2 }, lines: 7, segments: 1 };
+    let start = CutStart { sequence: 9, from: Position { segment: 0, chunk: 2 }, lines: 7, segments: 1, damaged: None };
     check_cut(&chunks, CutRule { messages: 5, ..NEVER }, start, &[(0, 2), (0, 3)]);
 }
 
@@ -416,6 +416,7 @@ fn cut_at(sequence: u64, epoch: Epoch, lines_before: &[(u64, u64)]) -> Cut {
         age: Age::default(),
         broken: Vec::new(),
         lines_before: lines_before.to_vec(),
+        damage: Vec::new(),
     }
 }
 

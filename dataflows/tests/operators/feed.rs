@@ -75,6 +75,7 @@ fn message(random: &mut Random, sent: &mut Vec<String>, number: u64) -> Vec<u8> 
                 head_at: Timestamp::from_seconds(1_795_392_000),
                 verified: random.one_in(2),
                 feed: "".into(),
+                since: None,
             };
             let mut line = Vec::new();
             log_line::write_coverage(&mut line, &row);

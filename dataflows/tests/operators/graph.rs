@@ -53,7 +53,13 @@ const SMALL_CUTS: CutRule = CutRule { bytes: 60_000, messages: 150, interval: No
 
 impl<'a> Job<'a> {
     fn new(segments: &'a [Segment], chunk_bytes: usize, workers: usize) -> Self {
-        let start = CutStart { sequence: 1, from: Position::default(), lines: 0, segments: segments.len() as u32 };
+        let start = CutStart {
+            sequence: 1,
+            from: Position::default(),
+            lines: 0,
+            segments: segments.len() as u32,
+            damaged: None,
+        };
         Self {
             segments,
             chunk_bytes,

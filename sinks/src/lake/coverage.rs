@@ -50,6 +50,7 @@ pub(super) fn rows(batch: &RecordBatch) -> Option<Vec<Coverage>> {
             head_at: Timestamp(heads_at.value(row)),
             verified: verified.value(row),
             feed: Arc::from(text(7).value(row)),
+            since: None,
         })
     };
     (0..batch.num_rows()).map(row).collect()

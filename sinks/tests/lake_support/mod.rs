@@ -149,6 +149,7 @@ pub(crate) fn stretch(random: &mut Random) -> Coverage {
         head_at: Timestamp(DAY + random.below(3_600_000_000) as i64 / 1_000 * 1_000),
         verified: random.below(2) == 0,
         feed: "logs".into(),
+        since: None,
     }
 }
 

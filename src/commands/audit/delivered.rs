@@ -4,14 +4,14 @@ use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
+use ct_model::EntryKind;
 use ct_model::message::{Message, Reader, Sighting};
-use ct_model::{EntryKind, IdKind};
 use ct_sinks::lake::Lake;
 use ct_source::journal::Lines;
 use ct_source::{Chunk, Options, Placement, Segment, Step, logs};
 use tokio::runtime::Runtime;
 
-use crate::commands::stretches::Stretches;
+use crate::holes::{Shown, sha256_of};
 
 /// By feed. Takes some 100 bytes a message.
 #[derive(Debug, Default)]
@@ -25,17 +25,6 @@ pub(super) struct Feed {
     indexes: BTreeMap<Box<str>, Vec<u64>>,
     /// SHA-256 of the certificates, as they are or as the feed claims it.
     pub(super) certificates: HashSet<[u8; 32]>,
-}
-
-/// What a feed showed of one log.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Shown {
-    pub(super) first: u64,
-    pub(super) last: u64,
-    /// Different indexes.
-    pub(super) delivered: u64,
-    /// Indexes between them that it did not show.
-    pub(super) holes: Stretches,
 }
 
 impl Delivered {
@@ -74,7 +63,7 @@ impl Delivered {
                 if let Ok(Message::Sighting(sighting)) = reader.read(line) {
                     let Sighting { log, index, .. } = &sighting;
                     let log = log.as_ref().map(|log| &*log.name);
-                    delivered.feed(feed).add(log, *index, sha256(&sighting));
+                    delivered.feed(feed).add(log, *index, sha256_of(&sighting));
                 }
             }
         })?;
@@ -113,14 +102,6 @@ impl Feed {
             let holes = indexes.windows(2).filter(|pair| pair[1] - pair[0] > 1).map(|pair| (pair[0] + 1, pair[1]));
             Some((&**log, Shown { first, last, delivered: indexes.len() as u64, holes: holes.collect() }))
         })
-    }
-}
-
-/// Of the certificate in hand, or as the feed claims it.
-fn sha256(sighting: &Sighting) -> Option<[u8; 32]> {
-    match sighting.id.kind {
-        IdKind::Der | IdKind::Sha256 => sighting.id.bytes().try_into().ok(),
-        IdKind::Sha1 | IdKind::IssuerSerial | IdKind::Entry => None,
     }
 }
 

@@ -7,57 +7,19 @@ use ct_model::EntryKind;
 use ct_sinks::lake::{EntryRow, Lake};
 use ct_source::logs;
 
-use super::delivered::{Delivered, Issuances, Shown, issuances};
-use crate::commands::stretches::{Stretches, common, contains, count, newest};
-
-/// What became of an entry that a feed did not deliver.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Class {
-    /// The feed delivered the same certificate as another entry: many servers send a certificate once.
-    Explained,
-    /// The entry, or its certificate, cannot be read in full.
-    Unparseable,
-    Lost,
-}
-
-impl Class {
-    pub(super) const fn as_str(self) -> &'static str {
-        match self {
-            Self::Explained => "explained",
-            Self::Unparseable => "unparseable",
-            Self::Lost => "lost",
-        }
-    }
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Verdict {
-    pub(super) class: Class,
-    /// `None` for an entry that cannot be used.
-    pub(super) sha256: Option<[u8; 32]>,
-    /// The lake has the entry from its log, and from no feed.
-    pub(super) by_log: bool,
-}
-
-/// One feed and one log.
-#[derive(Debug, Default)]
-pub(super) struct Account {
-    pub(super) shown: Shown,
-    /// Of holes, by index.
-    pub(super) verdicts: BTreeMap<u64, Verdict>,
-    /// Holes that were not judged: the lake does not hold them, or there are too many.
-    pub(super) unknown: u64,
-}
+use super::delivered::{Delivered, Issuances, issuances};
+use crate::holes::{Account, Class, Verdict};
+use crate::stretches::{Stretches, common, contains, count, newest};
 
 /// Accounts by feed and log.
 pub(super) type Accounts = BTreeMap<(String, String), Account>;
 
 /// Judges each hole that lies in a stretch which the lake holds, by what it has there; of each feed and log the newest
-/// `holes_max`.
+/// `holes_max`. `held` is what the lake held before this audit, and what it holds now.
 pub(super) fn judge(
     lake: &Lake,
     delivered: &Delivered,
-    held: &BTreeMap<String, Stretches>,
+    (before, held): (&BTreeMap<String, Stretches>, &BTreeMap<String, Stretches>),
     holes_max: u64,
 ) -> Result<Accounts> {
     let mut accounts = Accounts::new();
@@ -67,7 +29,7 @@ pub(super) fn judge(
             let judged = newest(&common(&shown.holes, held.get(log).map_or(&[], Vec::as_slice)), holes_max);
             let unknown = count(&shown.holes) - count(&judged);
             by_log.entry(log).or_default().push((name, judged));
-            let account = Account { shown, verdicts: BTreeMap::new(), unknown };
+            let account = Account { shown, unknown, ..Account::default() };
             accounts.insert((name.to_string(), log.to_owned()), account);
         }
     }
@@ -100,6 +62,13 @@ pub(super) fn judge(
         accounts.entry((feed.to_owned(), log.to_owned())).or_default().verdicts = verdicts;
     }
     look_closer(lake, delivered, &mut accounts)?;
+    for ((_, log), account) in &mut accounts {
+        let before = before.get(log).map_or(&[][..], Vec::as_slice);
+        let is_filled = |(index, verdict): &(&u64, &Verdict)| {
+            verdict.class == Class::Lost && verdict.by_log && !contains(before, **index)
+        };
+        account.filled = account.verdicts.iter().filter(is_filled).count() as u64;
+    }
     Ok(accounts)
 }
 

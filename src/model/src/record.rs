@@ -230,6 +230,13 @@ pub struct Gap {
     pub detail: Box<str>,
 }
 
+impl Gap {
+    /// Whether lines that were in the journal, and may be of this feed, were not read.
+    pub fn loses_lines_of(&self, feed: &str) -> bool {
+        matches!(&*self.reason, "journal_damaged" | "journal_missing") && (&*self.feed == feed || &*self.feed == "*")
+    }
+}
+
 /// A row of `coverage`: a stretch of a log whose entries are all in the lake, or in `rejected`, before this row is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Coverage {
@@ -247,6 +254,8 @@ pub struct Coverage {
     /// the log in place of entries outside the stretch.
     pub verified: bool,
     pub feed: Arc<str>,
+    /// Of a row that comes by a journal: the segment in which, or behind which, its entries begin. No column.
+    pub since: Option<u32>,
 }
 
 /// Rows of all six tables.

@@ -39,6 +39,7 @@ pub const POISON: &[u8] = &[0x2b, 6, 1, 4, 1, 0xd6, 0x79, 2, 4, 3];
 /// RFC 6962 section 3.3: 1.3.6.1.4.1.11129.2.4.2 holds timestamps of logs.
 pub const SCT_LIST: &[u8] = &[0x2b, 6, 1, 4, 1, 0xd6, 0x79, 2, 4, 2];
 pub const SUBJECT_ALT_NAME: &[u8] = &[0x55, 0x1d, 17];
+const AUTHORITY_KEY_ID: &[u8] = &[0x55, 0x1d, 35];
 pub const BASIC_CONSTRAINTS: &[u8] = &[0x55, 0x1d, 19];
 
 /// A certificate or precertificate as its own bytes describe it. `None` is what it does not say, or not legibly.
@@ -110,6 +111,68 @@ pub(crate) fn escape_value(value: &str) -> String {
 /// Whether `der` has at least the frame of a certificate, so that [`Decoder::decode`] does not fail on it.
 pub fn is_certificate(der: &[u8]) -> bool {
     Frame::read(der, &mut Fault::default()).is_some()
+}
+
+/// The issuance of a certificate or precertificate: [`Certificate::tbs_sha256`], and nothing else of it.
+pub fn issuance(der: &[u8], kind: EntryKind) -> Option<[u8; 32]> {
+    let mut fault = Fault::default();
+    let frame = Frame::read(der, &mut fault)?;
+    let fields = Fields::read(frame.tbs, &mut fault);
+    let stripped = if kind == EntryKind::Precert { POISON } else { SCT_LIST };
+    walk::digest_without(frame.tbs, &fields.extensions, stripped)
+}
+
+/// Whether a log can have made this leaf, the TBSCertificate of a precertificate entry, of the precertificate `der`.
+///
+/// All but the poison must be the same, however it is encoded around the fields. The issuer and its key identifier may
+/// differ: those of the leaf are of the final issuer, also where a precertificate signing certificate was used (RFC
+/// 6962 section 3.2).
+pub fn is_precertificate_of(der: &[u8], tbs: &[u8]) -> bool {
+    let mut fault = Fault::default();
+    let Some((frame, leaf)) = Frame::read(der, &mut fault).zip(Element::only(tbs, walk::SEQUENCE)) else {
+        return false;
+    };
+    let [own, leaf] = [frame.tbs, leaf].map(|tbs| Fields::read(tbs, &mut fault));
+    let same = |field: for<'f, 'a> fn(&'f Fields<'a>) -> Option<Element<'a>>| {
+        field(&own).map(|element| element.content) == field(&leaf).map(|element| element.content)
+    };
+    own.version == leaf.version
+        && same(|fields| fields.serial)
+        && same(|fields| fields.signature_algorithm)
+        && same(|fields| fields.validity)
+        && same(|fields| fields.subject)
+        && same(|fields| fields.spki)
+        && same_extensions(&own.extensions, &leaf.extensions).unwrap_or(false)
+}
+
+/// But for the poison and the key identifier of the issuer. `None` where they cannot be told apart.
+fn same_extensions(own: &Extensions<'_>, leaf: &Extensions<'_>) -> Option<bool> {
+    let (mut own, mut leaf) = (elements_of(own)?, elements_of(leaf)?);
+    loop {
+        let (mine, theirs) = (next_signed(&mut own)?, next_signed(&mut leaf)?);
+        if mine != theirs || mine.is_none() {
+            return Some(mine == theirs);
+        }
+    }
+}
+
+fn elements_of<'a>(extensions: &Extensions<'a>) -> Option<Elements<'a>> {
+    match *extensions {
+        Extensions::Absent => Some(Elements::of(&[])),
+        Extensions::Unreadable => None,
+        Extensions::At { list, .. } => Some(Elements::of(list.content)),
+    }
+}
+
+/// The next extension that stays as it is from a precertificate to the leaf; `None` where there is something else.
+fn next_signed<'a>(elements: &mut Elements<'a>) -> Option<Option<Extension<'a>>> {
+    for element in elements.by_ref() {
+        let extension = Extension::read(element)?;
+        if ![POISON, AUTHORITY_KEY_ID].contains(&extension.oid) {
+            return Some(Some(extension));
+        }
+    }
+    elements.at_end().then_some(None)
 }
 
 /// Reads certificates. One for each worker: it remembers the texts of issuers and algorithms, up to a bound.

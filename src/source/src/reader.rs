@@ -130,7 +130,12 @@ pub fn start(
 ) -> Result<Vec<ChunkReceiver>, SourceError> {
     assert!(placement.process < placement.processes && placement.workers > 0, "{placement:?}");
     let Options { runtime, progress, sizes, logs } = options;
-    let access = logs.as_ref().map(Access::new).transpose().map_err(|source| SourceError::Logs { source })?;
+    let sharer = (placement.process, placement.processes);
+    let access = logs
+        .as_ref()
+        .map(|logs| Access::new(logs, sharer))
+        .transpose()
+        .map_err(|source| SourceError::Logs { source })?;
     let stores = Stores::new(runtime.clone());
     let plan = Arc::new(Plan { segments, placement, from, sizes, stores, access, runtime, progress });
     plan.progress.set_total((0..).zip(plan.segments.iter()).map(|(s, segment)| plan.bytes_left(s, segment)).sum());

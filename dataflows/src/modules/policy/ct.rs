@@ -11,7 +11,7 @@ use ct_model::x509::sct::Sct;
 use ct_model::x509::{POISON, SCT_LIST};
 
 use super::check::{Check, Profile};
-use super::log_list::{Log, LogList, Standing};
+use super::log_list::{Log, LogList, Standing, is_rfc6962, standing_at};
 use super::validity::months_later;
 use super::view::{Context, View, any, subscriber};
 
@@ -109,7 +109,7 @@ fn promises<'a>(view: &View<'_>, context: &Context<'_>, logs: &'a LogList) -> Ve
     let new = scts(view).iter().filter(|sct| seen.insert(sct.log_id));
     new.filter_map(|sct| {
         let log = logs.log(&sct.log_id)?;
-        Some(Promise { at: at(sct), log, standing: log.standing_at(now) })
+        Some(Promise { at: at(sct), log, standing: standing_at(log, now) })
     })
     .collect()
 }
@@ -205,7 +205,7 @@ fn apple_operators(view: &View<'_>, context: &Context<'_>) -> Option<String> {
 
 fn no_rfc6962_log(view: &View<'_>, context: &Context<'_>) -> Option<String> {
     let promises = counting_for_apple(view, context, context.logs?);
-    (!promises.iter().any(|promise| promise.log.is_rfc6962)).then(|| "no SCT of an RFC 6962 log".to_owned())
+    (!promises.iter().any(|promise| is_rfc6962(promise.log))).then(|| "no SCT of an RFC 6962 log".to_owned())
 }
 
 fn unknown_log(view: &View<'_>, context: &Context<'_>) -> Option<String> {
@@ -217,6 +217,7 @@ fn unknown_log(view: &View<'_>, context: &Context<'_>) -> Option<String> {
 fn outside_interval(view: &View<'_>, context: &Context<'_>) -> Option<String> {
     let (logs, not_after) = (context.logs?, view.raw.not_after?);
     let mut known = scts(view).iter().filter_map(|sct| logs.log(&sct.log_id));
-    let log = known.find(|log| log.interval.is_some_and(|(start, end)| not_after < start || not_after >= end))?;
-    Some(format!("not after {not_after}, outside the interval of {}", log.name))
+    let log =
+        known.find(|log| log.temporal_interval.is_some_and(|(start, end)| not_after < start || not_after >= end))?;
+    Some(format!("not after {not_after}, outside the interval of {}", log.description.as_ref().unwrap_or(&log.name)))
 }

@@ -251,6 +251,11 @@ impl LogList {
     }
 }
 
+/// A log's id (RFC 6962 section 3.2); `key` is a SubjectPublicKeyInfo.
+pub fn log_id(key: &[u8]) -> Hash {
+    Sha256::digest(key).into()
+}
+
 fn label(value: &Value) -> &str {
     ["description", "url", "submission_url"].iter().find_map(|field| value[field].as_str()).unwrap_or_default()
 }
@@ -258,7 +263,7 @@ fn label(value: &Value) -> &str {
 fn read_log(value: &Value, tiled: bool, operator: &str) -> Result<Log, LogError> {
     let raw = RawLog::deserialize(value).map_err(|_| LogError::Fields)?;
     let key = base64(&raw.key).ok_or(LogError::Key)?;
-    let id: Hash = Sha256::digest(&key).into();
+    let id = log_id(&key);
     if hash(&raw.log_id) != Some(id) {
         return Err(LogError::Id);
     }

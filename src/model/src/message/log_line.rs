@@ -22,6 +22,7 @@ use crate::ctlog::leaf::{Entry, Leaf};
 use crate::id::{self, CertId};
 use crate::record::{Coverage, EntryKind};
 use crate::time::Timestamp;
+use crate::x509;
 
 /// How every such line begins.
 pub(super) const HEAD: &str = "{\"message_type\":\"log_";
@@ -40,9 +41,20 @@ pub fn write_entry(out: &mut Vec<u8>, log: &str, index: u64, leaf_input: &[u8], 
     out.extend_from_slice(b"\"}}\n");
 }
 
+/// Log and index of the line of an entry, as [`write_entry`] writes it, without reading the rest of it.
+pub fn place(line: &[u8]) -> Option<(&str, u64)> {
+    let rest = line.strip_prefix(HEAD.as_bytes())?.strip_prefix(b"entry\",\"data\":{\"log\":\"")?;
+    let (log, rest) = rest.split_at(rest.iter().position(|byte| *byte == b'"')?);
+    let rest = rest.strip_prefix(b"\",\"index\":")?;
+    let digits = &rest[..rest.iter().position(|byte| !byte.is_ascii_digit())?];
+    // A name that is written in another way is not that of a log that anybody reads.
+    let log = std::str::from_utf8(log).ok().filter(|log| !log.contains('\\'))?;
+    Some((log, std::str::from_utf8(digits).ok()?.parse().ok()?))
+}
+
 /// Appends the line of a stretch, line end included. Its feed is whoever reads the line.
 pub fn write_coverage(out: &mut Vec<u8>, row: &Coverage) {
-    let Coverage { log, first, last, tree_size, root, head_at, verified, feed: _ } = row;
+    let Coverage { log, first, last, tree_size, root, head_at, verified, feed: _, since: _ } = row;
     write_head(out, COVERAGE, log);
     let (root, head_ms) = (id::to_hex(root), head_at.millis());
     let rest = format!(
@@ -50,6 +62,14 @@ pub fn write_coverage(out: &mut Vec<u8>, row: &Coverage) {
          \"verified\":{verified}}}}}\n"
     );
     out.extend_from_slice(rest.as_bytes());
+}
+
+/// The line of a stretch, without its line end, with the segment of the journal in which its entries begin; `None` of
+/// other lines.
+pub fn with_since(line: &[u8], segment: u32) -> Option<Vec<u8>> {
+    let body = line.strip_prefix(HEAD.as_bytes()).filter(|rest| rest.starts_with(b"coverage\""))?;
+    let length = HEAD.len() + body.strip_suffix(b"}}")?.len();
+    Some([&line[..length], format!(",\"since\":{segment}}}}}").as_bytes()].concat())
 }
 
 fn write_head(out: &mut Vec<u8>, kind: &str, log: &str) {
@@ -83,6 +103,7 @@ enum Line<'a> {
         root: Cow<'a, str>,
         head_ms: i64,
         verified: bool,
+        since: Option<u32>,
     },
 }
 
@@ -105,6 +126,14 @@ impl Reader {
                     Entry::Precert { tbs, .. } => {
                         let der = precertificate.text().and_then(decode_base64);
                         let der = der.ok_or_else(|| refuse(Reason::Base64, "no `precertificate` in base64", seen))?;
+                        // No hash vouches for it, and anybody could stand in for what was logged.
+                        if !x509::is_precertificate_of(&der, tbs) {
+                            return Err(refuse(
+                                Reason::Precertificate,
+                                "the precertificate is not that of the leaf",
+                                seen,
+                            ));
+                        }
                         (EntryKind::Precert, der, Some(Sha256::digest(tbs).into()))
                     }
                 };
@@ -121,7 +150,7 @@ impl Reader {
                     body: Body::Der(der),
                 }))
             }
-            Line::LogCoverage { log, first, last, tree_size, root: hex, head_ms, verified } => {
+            Line::LogCoverage { log, first, last, tree_size, root: hex, head_ms, verified, since } => {
                 let refuse = || unusable(Reason::Data, "coverage of nothing", None);
                 let mut root = [0; 32];
                 id::from_hex(&hex, &mut root).ok_or_else(refuse)?;
@@ -130,7 +159,7 @@ impl Reader {
                     return Err(refuse());
                 }
                 let (log, feed) = (self.log(&log).name, Arc::from(""));
-                Ok(Message::Coverage(Coverage { log, first, last, tree_size, root, head_at, verified, feed }))
+                Ok(Message::Coverage(Coverage { log, first, last, tree_size, root, head_at, verified, feed, since }))
             }
         }
     }

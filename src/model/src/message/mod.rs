@@ -50,6 +50,8 @@ pub enum Reason {
     Mismatch,
     /// Nothing in the message identifies the certificate.
     Identity,
+    /// Beside its leaf, a log has the precertificate of another.
+    Precertificate,
 }
 
 impl Reason {
@@ -65,6 +67,7 @@ impl Reason {
             Self::Base64 => "base64",
             Self::Mismatch => "mismatch",
             Self::Identity => "identity",
+            Self::Precertificate => "precertificate",
         }
     }
 }
@@ -372,6 +375,45 @@ mod tests {
     #[track_caller]
     fn check_rejected(line: &str, want: Reason) {
         assert_eq!(read(line), Err(want), "{line}");
+    }
+
+    #[test]
+    fn stretches_say_where_their_entries_begin() {
+        let (log, root, head_at) = ("ct.example.com/a".into(), [7; 32], Timestamp::from_seconds(1_795_392_000));
+        let mut row = Coverage {
+            log,
+            first: 3,
+            last: 8,
+            tree_size: 9,
+            root,
+            head_at,
+            verified: true,
+            feed: "".into(),
+            since: None,
+        };
+        let mut line = Vec::new();
+        log_line::write_coverage(&mut line, &row);
+        let line = line.trim_ascii_end();
+        assert_eq!(Reader::default().read(line), Ok(Message::Coverage(row.clone())));
+        row.since = Some(12);
+        assert_eq!(Reader::default().read(&log_line::with_since(line, 12).unwrap()), Ok(Message::Coverage(row)));
+        for other in [&b"{\"message_type\":\"log_entry\",\"data\":{}}"[..], b"", b"}}", &line[..line.len() - 1]] {
+            assert_eq!(log_line::with_since(other, 12), None);
+        }
+    }
+
+    #[test]
+    fn places_of_entries() {
+        let mut lines = Vec::new();
+        log_line::write_entry(&mut lines, "ct.example.com/2026h2", 7, b"leaf", Some(b"precertificate"));
+        log_line::write_entry(&mut lines, "a \"log\"", u64::MAX, b"", None);
+        let places: Vec<_> = lines.split(|byte| *byte == b'\n').map(log_line::place).collect();
+        assert_eq!(places, [Some(("ct.example.com/2026h2", 7)), None, None]);
+        let whole = lines.split(|byte| *byte == b'\n').next().unwrap();
+        for cut in 0..66 {
+            assert_eq!(log_line::place(&whole[..cut]), None, "{cut}");
+        }
+        assert_eq!(log_line::place(&[0xff; 100]), None);
     }
 
     #[test]

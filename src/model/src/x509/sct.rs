@@ -59,11 +59,6 @@ fn split(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     rest.split_at_checked(usize::from(u16::from_be_bytes(*length)))
 }
 
-/// A log's id as log lists write it.
-pub fn log_id_from_base64(text: &str) -> Option<[u8; 32]> {
-    base64_simd::STANDARD.decode_to_vec(text).ok()?.try_into().ok()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -107,13 +102,5 @@ mod tests {
             assert_eq!(SctList::read(&whole[..length]), None);
         }
         assert_eq!(SctList::read(&[OCTET_STRING, 2, 0, 0]), Some(SctList::default()));
-    }
-    #[test]
-    fn ids_of_logs() {
-        // Google's Pilot, as its log list writes it.
-        let id = log_id_from_base64("pLkJkLQYWBSHuxOizGdwCjw1mAT5G9+443fNDsgN3BA=").expect("an id");
-        assert_eq!(&id[..4], [0xa4, 0xb9, 0x09, 0x90]);
-        assert_eq!(log_id_from_base64("pLkJ"), None);
-        assert_eq!(log_id_from_base64("no base64!"), None);
     }
 }

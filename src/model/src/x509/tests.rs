@@ -718,6 +718,37 @@ fn json_lines(text: &[u8]) -> impl Iterator<Item = serde_json::Value> {
         .map(|line| serde_json::from_slice(line).expect("a line of JSON"))
 }
 
+#[test]
+fn precertificates_of_a_leaf() {
+    let mut logged = Parts::new();
+    logged.subject = der(0x30, &[&attribute(COMMON_NAME, 0x0c, b"a.example")]);
+    let key_id = |byte: u8| extension(AUTHORITY_KEY_ID, &der(0x30, &[&der(0x80, &[&[byte; 20]])]));
+    logged.extensions = vec![extension(BASIC_CONSTRAINTS, &der(0x30, &[])), key_id(1)];
+    let leaf = logged.tbs();
+    let check = |change: fn(&mut Parts), want: bool| {
+        let mut submitted = logged.clone();
+        submitted.extensions.insert(1, extension(POISON, &der(0x05, &[])));
+        change(&mut submitted);
+        assert_eq!(is_precertificate_of(&submitted.certificate(), &leaf), want);
+    };
+    check(|_| (), true);
+    // By a precertificate signing certificate.
+    check(|parts| parts.issuer = der(0x30, &[&attribute(COMMON_NAME, 0x0c, b"Signer")]), true);
+    check(|parts| drop(parts.extensions.pop()), true);
+    check(|parts| parts.serial = der(0x02, &[&[0x12, 0x35]]), false);
+    check(|parts| parts.subject = der(0x30, &[&attribute(COMMON_NAME, 0x0c, b"b.example")]), false);
+    check(|parts| parts.not_before = der(0x17, &[b"260301120001Z"]), false);
+    check(|parts| parts.spki = der(0x30, &[]), false);
+    check(|parts| drop(parts.extensions.remove(0)), false);
+    check(|parts| parts.extensions.swap(0, 2), true);
+    check(|parts| parts.extensions.push(extension(BASIC_CONSTRAINTS, &der(0x30, &[]))), false);
+    check(|parts| parts.extensions.push(vec![0x30, 0x05, 0x00]), false);
+    for cut in 0..leaf.len() {
+        assert!(!is_precertificate_of(&logged.certificate(), &leaf[..cut]), "{cut}");
+    }
+    assert!(!is_precertificate_of(&[], &leaf) && !is_precertificate_of(&leaf, &[]));
+}
+
 /// RFC 6962 section 4.6: the leaf of a log's entry and what is logged beside it.
 #[test]
 fn real_log_entries() {
@@ -725,6 +756,7 @@ fn real_log_entries() {
     let text = std::fs::read(folder.join("ct/entries.jsonl")).expect("ct/entries.jsonl");
     let mut decoder = Decoder::new();
     let (mut precerts, mut finals) = (0, 0);
+    let mut logged: Vec<(Vec<u8>, Vec<u8>)> = Vec::new();
     for entry in json_lines(&text) {
         let [leaf, extra] = ["leaf_input", "extra_data"].map(|key| bytes(entry[key].as_str().expect("base64")));
         let prefixed = |bytes: &[u8]| {
@@ -735,6 +767,8 @@ fn real_log_entries() {
             let certificate = check_any(&mut decoder, &prefixed(&extra));
             assert_eq!(certificate.kind, Some(EntryKind::Precert));
             assert_eq!(certificate.tbs_sha256, Some(Sha256::digest(prefixed(&leaf[12 + 32..])).into()));
+            assert_eq!(issuance(&prefixed(&extra), EntryKind::Precert), certificate.tbs_sha256);
+            logged.push((prefixed(&extra), prefixed(&leaf[12 + 32..])));
             precerts += 1;
         } else {
             let der = prefixed(&leaf[12..]);
@@ -746,6 +780,11 @@ fn real_log_entries() {
         }
     }
     assert!(precerts > 0 && finals > 0);
+    for (der, own) in &logged {
+        for (_, tbs) in &logged {
+            assert_eq!(is_precertificate_of(der, tbs), own == tbs);
+        }
+    }
 }
 
 #[test]

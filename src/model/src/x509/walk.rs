@@ -204,7 +204,7 @@ impl<'a> Fields<'a> {
 }
 
 /// An extension (RFC 5280 section 4.2); `oid` and `value` are contents.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Extension<'a> {
     pub oid: &'a [u8],
     pub critical: bool,

@@ -1,4 +1,5 @@
-//! The way to logs that all readers of a process share: one client, and one budget for each operator.
+//! The way to logs that all readers of a process share: one client, and for each operator one budget, or the part of it
+//! that a process of several has.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -15,7 +16,7 @@ use super::operator::Operator;
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct AccessOptions {
     pub client: ClientOptions,
-    /// Requests to one operator at a time.
+    /// Requests to one operator at a time, over all processes of a job.
     pub requests_max: usize,
     /// `http://` to other machines than this one.
     pub allow_plaintext: bool,
@@ -25,13 +26,16 @@ pub struct AccessOptions {
 pub(crate) struct Access {
     pub(super) client: Client,
     requests_max: usize,
+    /// The number of this process, and how many share the budgets.
+    sharer: (usize, usize),
     pub(super) allow_plaintext: bool,
     operators: Arc<Mutex<HashMap<Box<str>, Arc<Operator>>>>,
 }
 
 impl Access {
-    pub(crate) fn new(options: &AccessOptions) -> Result<Self, LogError> {
+    pub(crate) fn new(options: &AccessOptions, sharer: (usize, usize)) -> Result<Self, LogError> {
         Ok(Self {
+            sharer,
             client: Client::new(&options.client)?,
             requests_max: options.requests_max,
             allow_plaintext: options.allow_plaintext,
@@ -43,7 +47,7 @@ impl Access {
     pub(super) fn open(&self, described: &list::Log) -> Result<Log, LogError> {
         let mut operators = self.operators.lock().unwrap_or_else(PoisonError::into_inner);
         let operator = operators.entry(described.operator.clone());
-        let operator = operator.or_insert_with(|| Arc::new(Operator::new(self.requests_max)));
+        let operator = operator.or_insert_with(|| Arc::new(Operator::new(self.requests_max, self.sharer)));
         Log::new(described, self.client.clone(), Arc::clone(operator), self.allow_plaintext)
     }
 }

@@ -423,6 +423,7 @@ impl Follower {
             head_at,
             verified: true,
             feed: FEED.into(),
+            since: None,
         };
         log_line::write_coverage(&mut lines, &row);
         reading.proven = reading.next.clone();

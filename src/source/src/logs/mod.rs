@@ -21,6 +21,7 @@ mod stretch;
 pub mod verify;
 
 use std::collections::{BTreeMap, HashMap};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -32,7 +33,7 @@ use ct_model::ctlog::list::{self, LIST_BYTES_MAX, LogList, Urls};
 use ct_model::id::to_hex;
 use ct_model::message::log_name;
 use futures::{StreamExt, stream};
-use sha2::{Digest, Sha256};
+use tokio::runtime::Handle;
 use tokio::sync::{Notify, Semaphore, mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
@@ -42,7 +43,7 @@ use url::Url;
 use self::access::Access;
 use self::follow::Follower;
 use self::log::Log;
-use self::operator::Operator;
+use self::operator::{ALONE, Operator};
 use crate::retry::{Backoff, Failure};
 use crate::segments::Segment;
 
@@ -127,7 +128,7 @@ pub struct Logs {
 impl Logs {
     /// Checks the options; connects to nothing.
     pub fn new(options: LogsOptions) -> Result<Self, LogError> {
-        let access = Access::new(&options.access)?;
+        let access = Access::new(&options.access, ALONE)?;
         let singles = options.singles.iter().map(single).collect::<Result<_, _>>()?;
         let list_key = options.list_key_file.as_deref().map(read_key).transpose()?;
         Ok(Self { options, access, singles, list_key })
@@ -200,6 +201,13 @@ impl Logs {
         Ok(found)
     }
 
+    /// The text of a segment that [`Self::stretches`] gave: the lines of its entries, and behind them, when they are
+    /// proven, that of their coverage. It is read within the budget of those who follow the same logs, by a thread that
+    /// may wait.
+    pub fn read_stretch(&self, segment: &Segment, runtime: &Handle) -> io::Result<impl io::Read + use<>> {
+        remote::open(segment, &self.access, runtime)
+    }
+
     /// The tree head of each of these, or why it could not be had.
     async fn heads_of(&self, logs: Vec<list::Log>) -> Vec<(list::Log, Result<TreeHead, String>)> {
         let heads = stream::iter(logs).map(|described| async move {
@@ -218,7 +226,7 @@ impl Logs {
                 let whole = |error: url::ParseError| LogError::Url { url: place.to_owned(), why: error.to_string() };
                 // Only the scheme and host of a list are held against the same rules as those of a log.
                 client::base(url.join("/").map_err(whole)?.as_str(), self.access.allow_plaintext)?;
-                let body = self.access.client.get(&Operator::new(1), &url, LIST_BYTES_MAX).await?;
+                let body = self.access.client.get(&Operator::new(1, ALONE), &url, LIST_BYTES_MAX).await?;
                 return body.ok_or_else(|| LogError::Absent { url: url.to_string() });
             }
             Ok(url) if url.scheme() == "file" => url.to_file_path().unwrap_or_else(|()| PathBuf::from(place)),
@@ -232,7 +240,7 @@ impl Logs {
     ///
     /// A list that cannot be read changes nothing, and is read again.
     pub async fn run(
-        self,
+        self: Arc<Self>,
         positions: BTreeMap<String, Position>,
         out: mpsc::Sender<Said>,
         mut stop: watch::Receiver<bool>,
@@ -391,7 +399,7 @@ fn single(single: &SingleLog) -> Result<list::Log, LogError> {
         // Whoever runs it, it is asked with one budget.
         operator: host.unwrap_or_default(),
         previous_operators: Vec::new(),
-        id: Sha256::digest(&key).into(),
+        id: list::log_id(&key),
         key: key.into(),
         urls,
         mmd_s: None,

@@ -9,7 +9,9 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 
-/// Requests at a time, at first.
+/// A process that nobody shares a budget with.
+pub(super) const ALONE: (usize, usize) = (0, 1);
+/// Requests at a time, at first; of all who share the budget.
 const START: f64 = 2.0;
 /// What a refusal without `Retry-After` asks for.
 pub(super) const REFUSED_PAUSE: Duration = Duration::from_secs(5);
@@ -37,9 +39,13 @@ struct Pace {
 pub(super) struct Turn<'a>(&'a Operator);
 
 impl Operator {
-    pub(super) fn new(requests_max: usize) -> Self {
-        let most = requests_max.max(1) as f64;
-        let pace = Pace { limit: START.min(most), in_flight: 0, not_before: Instant::now() };
+    /// The part of this one of `sharers`, by its number, in a budget of so many requests. It is 1 at least.
+    pub(super) fn new(requests_max: usize, (sharer, sharers): (usize, usize)) -> Self {
+        let sharers = sharers.max(1);
+        let part = requests_max / sharers + usize::from(sharer < requests_max % sharers);
+        let most = part.max(1) as f64;
+        let start = (START / sharers as f64).clamp(1.0, most);
+        let pace = Pace { limit: start, in_flight: 0, not_before: Instant::now() };
         Self { most, pace: Mutex::new(pace), changed: Notify::new() }
     }
 
@@ -104,7 +110,7 @@ mod tests {
 
     #[tokio::test]
     async fn answers_raise_the_limit_and_a_refusal_halves_it_once() {
-        let operator = Operator::new(8);
+        let operator = Operator::new(8, ALONE);
         for _ in 0..200 {
             operator.answered();
         }
@@ -115,9 +121,21 @@ mod tests {
         assert_eq!(limit(&operator), 4.0);
     }
 
+    #[test]
+    fn parts_of_a_budget_add_up() {
+        for (requests_max, sharers, want) in
+            [(8, 1, vec![8]), (8, 3, vec![3, 3, 2]), (5, 4, vec![2, 1, 1, 1]), (2, 2, vec![1, 1]), (1, 2, vec![1, 1])]
+        {
+            let parts = (0..sharers).map(|sharer| Operator::new(requests_max, (sharer, sharers)));
+            let (most, start): (Vec<f64>, Vec<f64>) = parts.map(|part| (part.most, limit(&part))).unzip();
+            assert_eq!(most, want.iter().map(|part| f64::from(*part)).collect::<Vec<_>>());
+            assert!(start.iter().sum::<f64>() <= START.max(sharers as f64));
+        }
+    }
+
     #[tokio::test]
     async fn no_more_at_a_time_than_the_limit() {
-        let operator = Operator::new(2);
+        let operator = Operator::new(2, ALONE);
         let (first, _second) = (operator.turn().await, operator.turn().await);
         let mut third = Box::pin(operator.turn());
         assert!((&mut third).now_or_never().is_none());
@@ -127,7 +145,7 @@ mod tests {
 
     #[tokio::test]
     async fn nothing_before_the_time_the_operator_names() {
-        let operator = Operator::new(2);
+        let operator = Operator::new(2, ALONE);
         operator.refused(Some(Duration::from_secs(3_600)));
         assert!(operator.turn().now_or_never().is_none());
     }

@@ -130,6 +130,7 @@ impl Stretch {
                 head_at: Timestamp::from_unix_ms(head.timestamp_ms).unwrap_or(Timestamp(0)),
                 verified: self.signed && (run.proven || all_proven),
                 feed: FEED.into(),
+                since: None,
             };
             log_line::write_coverage(&mut lines, &row);
         }

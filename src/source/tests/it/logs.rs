@@ -203,7 +203,12 @@ impl Run {
         let (out, said) = mpsc::channel(1);
         let (stop, stopped) = watch::channel(false);
         let again = Arc::new(Notify::new());
-        let task = runtime.spawn(Logs::new(options).unwrap().run(positions.clone(), out, stopped, Arc::clone(&again)));
+        let task = runtime.spawn(Arc::new(Logs::new(options).unwrap()).run(
+            positions.clone(),
+            out,
+            stopped,
+            Arc::clone(&again),
+        ));
         Self { runtime, said, stop, again, task, heard: BTreeMap::new(), positions }
     }
 

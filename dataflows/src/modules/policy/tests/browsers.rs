@@ -3,9 +3,18 @@
 use super::made::{self, Made};
 use super::*;
 
-/// Logs by the byte of which their id is made. `A` to `C` are run by Alpha, `D` to `F` by Beta, `G` and `H` by Gamma.
-fn log_list() -> String {
-    let log = |byte: u8, state: &str, at: &str| json!({"description": char::from(byte).to_string(), "log_id": base64_of(byte), "state": {state: {"timestamp": at}}});
+/// Logs by the byte that is their key. `A` to `C` are run by Alpha, `D` to `F` by Beta, `G` and `H` by Gamma.
+pub(super) fn log_list() -> String {
+    let log = |byte: u8, state: &str, at: &str| {
+        let name = char::from(byte).to_string();
+        let url = format!("https://ct.example/{name}/");
+        let head = json!({"tree_size": 1, "sha256_root_hash": base64_of(&[0; 32])});
+        json!({
+            "description": name, "key": base64_of(&[byte]), "log_id": base64_of(&made::log_id(byte)),
+            "url": url, "submission_url": url, "monitoring_url": url,
+            "state": {state: {"timestamp": at, "final_tree_head": head}},
+        })
+    };
     let with = |mut log: Value, key: &str, value: Value| {
         log[key] = value;
         log
@@ -36,10 +45,10 @@ fn log_list() -> String {
     .to_string()
 }
 
-fn base64_of(byte: u8) -> String {
+fn base64_of(bytes: &[u8]) -> String {
     const DIGITS: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let mut text = String::new();
-    for group in [byte; 32].chunks(3) {
+    for group in bytes.chunks(3) {
         let bits = group.iter().fold(0_u32, |bits, byte| bits << 8 | u32::from(*byte)) << (8 * (3 - group.len()));
         for at in 0..4 {
             let digit = (bits >> (18 - 6 * at)) & 0x3f;

@@ -34,8 +34,7 @@ fn mutate(random: &mut Random, original: &[u8]) -> Vec<u8> {
 }
 
 fn everything() -> Policy {
-    let list = json!({"operators": [{"name": "Alpha", "logs": []}]}).to_string();
-    policy(json!({"profiles": ALL, "log_list": list, "blocklist": "00".repeat(32)}))
+    policy(json!({"profiles": ALL, "log_list": super::browsers::log_list(), "blocklist": "00".repeat(32)}))
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Certificates made to measure: a good one, with what the test changes.
 
 use ct_model::Timestamp;
+use ct_model::ctlog::list;
 
 use super::time;
 
@@ -19,6 +20,11 @@ pub(super) const SCT_LIST: &[u8] = &[0x2b, 6, 1, 4, 1, 0xd6, 0x79, 2, 4, 2];
 pub(super) const POISON: &[u8] = &[0x2b, 6, 1, 4, 1, 0xd6, 0x79, 2, 4, 3];
 pub(super) const SERVER_AUTH: &[u8] = &[0x2b, 6, 1, 5, 5, 7, 3, 1];
 pub(super) const CLIENT_AUTH: &[u8] = &[0x2b, 6, 1, 5, 5, 7, 3, 2];
+
+/// The id of the log whose key is this byte.
+pub(super) fn log_id(key: u8) -> [u8; 32] {
+    list::log_id(&[key])
+}
 
 /// An element of DER.
 pub(super) fn der(tag: u8, parts: &[&[u8]]) -> Vec<u8> {
@@ -129,10 +135,10 @@ impl Made {
         self.with(EKU, false, sequence(&purposes))
     }
 
-    /// Timestamps of logs, by the byte of which their id is made.
+    /// Timestamps of logs, by the byte that is their key.
     pub(super) fn promised(self, scts: &[(u8, Timestamp)]) -> Self {
         let item = |(log, at): &(u8, Timestamp)| {
-            let sct = [&[0][..], &[*log; 32], &(at.millis() as u64).to_be_bytes(), &[0, 0, 4, 3, 0, 0]].concat();
+            let sct = [&[0][..], &log_id(*log), &(at.millis() as u64).to_be_bytes(), &[0, 0, 4, 3, 0, 0]].concat();
             [&(sct.len() as u16).to_be_bytes()[..], &sct].concat()
         };
         let items: Vec<u8> = scts.iter().flat_map(item).collect();

@@ -25,17 +25,29 @@ fn mistakes() {
 }
 #[test]
 fn mistakes_in_a_log_list() {
-    let error = |log: Value| {
-        let list = json!({"operators": [{"name": "Alpha", "logs": [log]}]}).to_string();
-        match module("policy", json!({"log_list": list})).err() {
-            Some(OptionError::Invalid { source, .. }) => source.to_string(),
+    let check = |change: fn(&mut Value), want: &str| {
+        let mut list: Value = serde_json::from_str(&super::browsers::log_list()).expect("it is JSON");
+        change(&mut list["operators"][0]["logs"]);
+        match module("policy", json!({"log_list": list.to_string()})).err() {
+            Some(OptionError::Invalid { source, .. }) => assert_eq!(source.to_string(), want),
             other => panic!("{other:?}"),
         }
     };
-    assert!(error(json!({"log_id": "AAAA"})).contains("32 bytes"));
-    let id = "pLkJkLQYWBSHuxOizGdwCjw1mAT5G9+443fNDsgN3BA=";
-    assert!(error(json!({"log_id": id, "state": {"dead": {"timestamp": "2026-01-01T00:00:00Z"}}})).contains("dead"));
-    assert!(error(json!({"log_id": id, "state": {"usable": {"timestamp": "today"}}})).contains("today"));
+    check(|logs| logs[1]["log_id"] = json!("AAAA"), "log \"B\" of \"Alpha\": `log_id` is not the SHA-256 of the key");
+    let dead = |logs: &mut Value| logs[0]["state"] = json!({"dead": {"timestamp": "2026-01-01T00:00:00Z"}});
+    check(dead, "log \"A\" of \"Alpha\": not exactly one state, or an unknown one");
+    check(
+        |logs| logs[0]["state"]["usable"]["timestamp"] = json!("today"),
+        "log \"A\" of \"Alpha\": a time that is none",
+    );
+    check(|logs| *logs = json!([{}]), "log \"\" of \"Alpha\": not the fields of a log");
+}
+#[test]
+fn lists_that_were_merged() {
+    let mut list: Value = serde_json::from_str(&super::browsers::log_list()).expect("it is JSON");
+    let again = list["operators"][0].clone();
+    list["operators"].as_array_mut().expect("it is a list").push(again);
+    assert!(module("policy", json!({"log_list": list.to_string()})).is_ok());
 }
 #[test]
 fn profiles_levels_and_ids_select() {

@@ -1,9 +1,9 @@
 //! Stretches of entries of a log.
 
 /// Stretches, each with its end behind the last; sorted, without overlaps or neighbours.
-pub(super) type Stretches = Vec<(u64, u64)>;
+pub type Stretches = Vec<(u64, u64)>;
 
-pub(super) fn merged(stretches: &[(u64, u64)]) -> Stretches {
+pub fn merged(stretches: &[(u64, u64)]) -> Stretches {
     let mut sorted = stretches.to_vec();
     sorted.sort_unstable();
     let mut merged: Stretches = Vec::new();
@@ -17,7 +17,7 @@ pub(super) fn merged(stretches: &[(u64, u64)]) -> Stretches {
 }
 
 /// What of `whole` is in none of `parts`, which are merged.
-pub(super) fn without((mut from, end): (u64, u64), parts: &[(u64, u64)]) -> Stretches {
+pub fn without((mut from, end): (u64, u64), parts: &[(u64, u64)]) -> Stretches {
     let mut rest = Vec::new();
     for (first, behind) in parts {
         if from < (*first).min(end) {
@@ -31,12 +31,12 @@ pub(super) fn without((mut from, end): (u64, u64), parts: &[(u64, u64)]) -> Stre
     rest
 }
 
-pub(super) fn count(stretches: &[(u64, u64)]) -> u64 {
+pub fn count(stretches: &[(u64, u64)]) -> u64 {
     stretches.iter().map(|(first, end)| end - first).sum()
 }
 
 /// What is in both; each is merged.
-pub(super) fn common(these: &[(u64, u64)], those: &[(u64, u64)]) -> Stretches {
+pub fn common(these: &[(u64, u64)], those: &[(u64, u64)]) -> Stretches {
     let (mut common, mut at) = (Vec::new(), 0);
     for (first, end) in these {
         while those.get(at).is_some_and(|other| other.1 <= *first) {
@@ -49,7 +49,7 @@ pub(super) fn common(these: &[(u64, u64)], those: &[(u64, u64)]) -> Stretches {
 }
 
 /// Stretches that are less than `apart` from each other as one, with what lies between.
-pub(super) fn joined(stretches: &[(u64, u64)], apart: u64) -> Stretches {
+pub fn joined(stretches: &[(u64, u64)], apart: u64) -> Stretches {
     let mut joined: Stretches = Vec::new();
     for (first, end) in stretches {
         match joined.last_mut() {
@@ -61,7 +61,7 @@ pub(super) fn joined(stretches: &[(u64, u64)], apart: u64) -> Stretches {
 }
 
 /// The last `entries` entries.
-pub(super) fn newest(stretches: &[(u64, u64)], entries: u64) -> Stretches {
+pub fn newest(stretches: &[(u64, u64)], entries: u64) -> Stretches {
     let mut left = entries;
     let cut = stretches.iter().rev().map(|(first, end)| {
         let taken = (end - first).min(left);
@@ -73,7 +73,7 @@ pub(super) fn newest(stretches: &[(u64, u64)], entries: u64) -> Stretches {
     cut
 }
 
-pub(super) fn contains(stretches: &[(u64, u64)], index: u64) -> bool {
+pub fn contains(stretches: &[(u64, u64)], index: u64) -> bool {
     let behind = stretches.partition_point(|(first, _)| *first <= index);
     behind > 0 && index < stretches[behind - 1].1
 }
