@@ -31,7 +31,7 @@ use crate::job::{random_bytes, runtime};
 use crate::telemetry;
 
 /// How long a frame waits for others before it is made durable.
-const COMMIT_EVERY: Duration = Duration::from_millis(20);
+const COMMIT_EVERY: Duration = Duration::from_millis(30);
 /// So much is made durable without waiting.
 const COMMIT_BYTES: usize = 1 << 20;
 /// How often time is noted in a journal that gets nothing else.
