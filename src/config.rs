@@ -145,6 +145,8 @@ pub struct JournalConfig {
     pub segment_mb: u64,
     /// Beyond this the feeds are read no further until something is published.
     pub mb_max: u64,
+    /// Segments are deleted at this age, published or not; 0 never does that.
+    pub max_age_s: u64,
     /// Where published segments are kept (zstd): a folder or a URL; deleted when absent.
     pub keep: Option<String>,
 }
@@ -325,7 +327,7 @@ impl Default for ClusterConfig {
 
 impl Default for JournalConfig {
     fn default() -> Self {
-        Self { dir: "./journal".into(), segment_mb: 64, mb_max: 16_384, keep: None }
+        Self { dir: "./journal".into(), segment_mb: 64, mb_max: 16_384, max_age_s: 0, keep: None }
     }
 }
 
@@ -509,6 +511,10 @@ impl Config {
         between("logs.requests_max", self.logs.requests_max as u64, 1, 256)?;
         between("journal.segment_mb", self.journal.segment_mb, 1, 1 << 12)?;
         between("journal.mb_max", self.journal.mb_max, 2 * self.journal.segment_mb, 1 << 30)?;
+        if self.journal.max_age_s > 0 {
+            // A segment is closed at half that age, and published an interval later.
+            between("journal.max_age_s", self.journal.max_age_s, 4 * self.lake.publish_interval_s, 10 * 366 * 86_400)?;
+        }
         let mut names = BTreeSet::new();
         for (index, feed) in self.feeds.iter().enumerate() {
             let key = |key| format!("feeds[{index}].{key} ({})", feed.name);

@@ -79,7 +79,7 @@ where
     };
 
     let known = known::known(scope, ports.known, modules.clone());
-    let blocks = read::read(scope, ports.blocks, start.from, brake);
+    let blocks = read::read(scope, ports.blocks, start.from, brake, ports.clock);
     let peeked = peek::peek(blocks, meter.clone());
     let first_keys = dedup::dedup(peeked.keys, known.keys, meter.clone());
     let first_entries = entries::entries(peeked.entries, known.entries, meter.clone());

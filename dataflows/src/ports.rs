@@ -38,7 +38,8 @@ pub trait Blocks {
 /// wait.
 pub type Show = Box<dyn FnMut(&Rows) + Send>;
 
-/// Nanoseconds since any moment, never going back. Only told to those who watch a job: no result depends on it.
+/// Nanoseconds since any moment, never going back. For those who watch a job, and for when to look again whether there is
+/// work: no result depends on it.
 pub type Clock = fn() -> u64;
 
 /// A worker's share of what the lake knows, in any order.

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use ct_model::message::Sighting;
 use ct_model::name::NameLists;
 use ct_model::{
-    Age, CertRecord, Counts, Coverage, EntryPlace, EntryRecord, Finding, Gap, Key, Rejected, Rows, Timestamp,
+    Age, CertRecord, Counts, Coverage, EntryPlace, EntryRecord, Finding, Gap, Key, MessageId, Rejected, Rows, Timestamp,
 };
 use serde::{Deserialize, Serialize};
 
@@ -126,6 +126,8 @@ pub enum Item {
 pub struct Peeked {
     pub feed: Arc<str>,
     pub items: Vec<Item>,
+    /// Which messages the items are, if debug is logged; else empty.
+    pub ids: Vec<MessageId>,
     pub gaps: Vec<Gap>,
     pub tail: Tail,
 }
@@ -163,6 +165,8 @@ pub struct NamesOnly {
 pub struct Settled {
     pub feed: Arc<str>,
     pub certificates: Vec<Sighting>,
+    /// Which messages brought them, if debug is logged; else empty.
+    pub ids: Vec<MessageId>,
     pub entries: Vec<EntryRecord>,
     pub rejected: Vec<Rejected>,
     pub gaps: Vec<Gap>,
@@ -175,6 +179,8 @@ pub struct Settled {
 #[derive(Debug, Default)]
 pub struct Decoded {
     pub certificates: Vec<Subject>,
+    /// As in [`Settled`].
+    pub ids: Vec<MessageId>,
     pub entries: Vec<EntryRecord>,
     pub rejected: Vec<Rejected>,
     pub gaps: Vec<Gap>,

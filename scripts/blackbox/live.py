@@ -41,7 +41,7 @@ STOP_S = 10
 RESTART_S = 10
 # Nothing was published for so long, with an interval of a second or two: nothing more comes.
 QUIET_S = 2.5
-# What a collector may have in hand when it is killed; it commits every 20 ms, on a machine that has other things to do.
+# What a collector may have in hand when it is killed; it commits every 35 ms, on a machine that has other things to do.
 JOURNALLED_AFTER_S = 1.5
 # From the socket's other side to the collector.
 READ_S = 0.5

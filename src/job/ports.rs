@@ -18,7 +18,7 @@ use ct_sinks::{FileEntry, Manifest, ResumePoint, SinkError, manifest};
 use ct_source::{ChunkReceiver, JournalBlock, JournalInlet, News, Step, logs};
 use serde::{Deserialize, Serialize};
 use timely::scheduling::SyncActivator;
-use tracing::{error, info};
+use tracing::{debug, error, info};
 
 use super::courier::Courier;
 use super::plan::{Plan, Start};
@@ -331,7 +331,7 @@ impl LakePublish {
         let (job, input, horizon) = (plan.job.clone(), plan.input.clone(), plan.horizon);
         let mut chain = Chain { job, input, horizon, held: start, lake };
         let courier = Courier::start("publish", move |(cut, files): (Cut, Vec<FileEntry>)| {
-            let (sequence, segment) = (cut.sequence, cut.next.segment);
+            let (sequence, segment, batch) = (cut.sequence, cut.next.segment, cut.next.chunk);
             let manifest = chain.manifest(cut, files);
             let head = insist("committing to the lake", patient, || chain.lake.commit(&manifest));
             chain.held.newest_sha256 = head.sha256;
@@ -339,6 +339,7 @@ impl LakePublish {
             let files = manifest.files.len() as u64;
             let file_bytes = manifest.files.iter().map(|file| file.bytes).sum();
             let totals = manifest.totals;
+            debug!(manifest = sequence, before = %format_args!("{segment}:{batch}"), "messages before this place are published");
             published(Published { sequence, segment, totals, files, file_bytes });
             sequence
         })?;

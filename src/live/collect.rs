@@ -33,7 +33,7 @@ use crate::job::{random_bytes, runtime};
 use crate::telemetry;
 
 /// How long a frame waits for others before it is made durable.
-const COMMIT_EVERY: Duration = Duration::from_millis(20);
+const COMMIT_EVERY: Duration = Duration::from_millis(35);
 /// So much is made durable without waiting.
 const COMMIT_BYTES: usize = 1 << 20;
 /// How often time is noted in a journal that gets nothing else.
@@ -58,7 +58,9 @@ pub fn collect(args: &WorkerArgs) -> Result<Exit, Failure> {
     // A service manager signals every process of the job, but the supervisor says when to end.
     leave_to_supervisor()?;
     let runtime = runtime()?;
-    let options = Options { segment_bytes: plan.journal.segment_mb << 20 };
+    let max_age_ms = (plan.journal.max_age_s > 0).then_some(plan.journal.max_age_s * 1_000);
+    let segment_ms = max_age_ms.map_or(u64::MAX, |age_ms| age_ms / 2);
+    let options = Options { segment_bytes: plan.journal.segment_mb << 20, segment_ms };
     let (journal, recovery) = open_journal(&plan.journal.dir, options)?;
     if recovery.truncated_bytes > 0 || recovery.lost_bytes > 0 {
         let (cut, lost) = (recovery.truncated_bytes, recovery.lost_bytes);
@@ -92,6 +94,7 @@ pub fn collect(args: &WorkerArgs) -> Result<Exit, Failure> {
     let names = plan.feeds.iter().map(|feed| feed.name.clone());
     let mut writer = Writer::new(journal, plan.journal.dir.clone(), names, archive, positions);
     writer.journal_bytes_max = plan.journal.mb_max << 20;
+    writer.max_age_ms = max_age_ms;
     runtime.block_on(writer.run(Sources { feeds, logs, audit }, &recovery.last_ms, orders))?;
     Ok(Exit::Done)
 }
@@ -130,6 +133,13 @@ pub fn now_ms() -> u64 {
     u64::try_from(now.as_millis()).unwrap_or(u64::MAX)
 }
 
+/// Runs a feed. It has a thread for itself, since it sleeps on it.
+fn on_a_thread(feed: impl Future + Send + 'static) -> std::io::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    thread::Builder::new().name("feed".to_owned()).spawn(move || drop(runtime.block_on(feed)))?;
+    Ok(())
+}
+
 struct Sources {
     feeds: Vec<Feed>,
     logs: Option<Arc<Logs>>,
@@ -154,6 +164,10 @@ struct Writer {
     archive: Option<Archive>,
     status: CollectorStatus,
     journal_bytes_max: u64,
+    /// Of segments; older ones are deleted.
+    max_age_ms: Option<u64>,
+    /// Segments before this one are published; not known at first.
+    published: Option<u32>,
     /// When the oldest frame that is not durable came.
     dirty: Option<Instant>,
     committed: Instant,
@@ -181,6 +195,8 @@ impl Writer {
             archive,
             status,
             journal_bytes_max: u64::MAX,
+            max_age_ms: None,
+            published: None,
             dirty: None,
             committed: Instant::now(),
             full_since: None,
@@ -200,15 +216,16 @@ impl Writer {
         for (index, feed) in sources.feeds.into_iter().enumerate() {
             let (out, mut said) = mpsc::channel(EVENTS_WAITING_MAX);
             let last = last_ms.get(&self.status.feeds[index].name).and_then(|ms| i64::try_from(*ms).ok());
-            tokio::spawn(feed.run(out, stop.clone(), last));
+            let run = feed.run(out, stop.clone(), last);
             let all = all.clone();
-            tokio::spawn(async move {
+            let pass_on = async move {
                 while let Some(event) = said.recv().await {
                     if all.send(Said::Feed(index, event)).await.is_err() {
                         return;
                     }
                 }
-            });
+            };
+            on_a_thread(async move { tokio::join!(run, pass_on) }).context("starting a thread for a feed")?;
         }
         if let Some(audit) = sources.audit {
             // It keeps nobody waiting for its last words.
@@ -247,6 +264,7 @@ impl Writer {
             self.tend()?;
             if told.elapsed() >= STATUS_EVERY {
                 told = Instant::now();
+                self.drop_aged();
                 self.tell_status();
             }
         }
@@ -465,9 +483,27 @@ impl Writer {
 
     /// Segments before this one are needed no more.
     fn release(&mut self, segment: u32) {
+        self.published = Some(segment);
         match &mut self.archive {
             Some(archive) => archive.keep(self.journal.releasable(segment)),
             None => self.journal.release(segment).map(drop).unwrap_or_else(|error| stays(&error)),
+        }
+    }
+
+    /// Deletes segments that are too old, published or not. What of them was not read, the reader tells as a gap.
+    fn drop_aged(&mut self) {
+        let (Some(age_ms), Some(published)) = (self.max_age_ms, self.published) else { return };
+        for (segment, bytes) in self.journal.aged(age_ms, now_ms()) {
+            if let Err(error) = self.journal.remove(segment) {
+                return stays(&error);
+            }
+            if segment < published {
+                warn!(segment, bytes, "a published segment of the journal is too old: deleted before it was kept");
+            } else {
+                self.status.dropped_segments += 1;
+                self.status.dropped_bytes += bytes;
+                error!(segment, bytes, "a segment of the journal is too old: deleted before it was published");
+            }
         }
     }
 
@@ -485,7 +521,7 @@ impl Writer {
 
 /// It is tried again with the next release.
 fn stays(error: &JournalError) {
-    warn!(%error, "a published segment of the journal cannot be deleted");
+    warn!(%error, "a segment of the journal cannot be deleted");
 }
 
 /// The absolute form of a journal's folder, which every process is given.

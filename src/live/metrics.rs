@@ -126,6 +126,10 @@ impl Collector for Page {
             page.gauge("journal_full", "1 while the feeds wait for room", None, f64::from(collector.full))?;
             let failing = f64::from(collector.error.is_some());
             page.gauge("journal_failing", "1 while nothing can be made durable", None, failing)?;
+            let help = "Segments deleted before they were published, because of their age";
+            page.counter("journal_dropped_segments", help, collector.dropped_segments)?;
+            let help = "Bytes of these segments";
+            page.counter("journal_dropped_bytes", help, collector.dropped_bytes)?;
             page.counter("journal_commits", "Commits", collector.commits)?;
             page.counter_of("journal_commit_seconds", "Time that commits took", collector.commit_seconds)?;
         }

@@ -55,6 +55,9 @@ pub struct CollectorStatus {
     pub journal_bytes: u64,
     /// Not durable so far.
     pub pending_bytes: u64,
+    /// Segments that were deleted before they were published, because of their age, and their bytes.
+    pub dropped_segments: u64,
+    pub dropped_bytes: u64,
     /// The journal has its greatest size: feeds are read no further.
     pub full: bool,
     /// Why nothing can be made durable at the moment.

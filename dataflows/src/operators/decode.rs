@@ -10,6 +10,7 @@ use ct_model::{CertRecord, Counts, ParseState};
 use timely::dataflow::StreamVec;
 use timely::dataflow::channels::pact::Pipeline;
 use timely::dataflow::operators::generic::Operator;
+use tracing::debug;
 
 use super::VecBuilder;
 use crate::epoch::Epoch;
@@ -33,13 +34,18 @@ pub fn decode<'s>(settled: StreamVec<'s, Epoch, Settled>, use_of_der: Der) -> St
             input.for_each_stamp(|capability, data| {
                 let mut session = output.session(&capability);
                 for settled in data.flat_map(|list| list.drain(..)) {
-                    let Settled { feed, certificates, entries, rejected, gaps, coverage, names, mut tail } = settled;
+                    let Settled { feed, certificates, ids, entries, rejected, gaps, coverage, names, mut tail } =
+                        settled;
                     let certificates: Vec<Subject> = certificates
                         .into_iter()
                         .map(|sighting| subject(&mut decoder, sighting, &feed, use_of_der))
                         .inspect(|subject| count(&mut tail.counts, subject.record.parse))
                         .collect();
-                    session.give(Decoded { certificates, entries, rejected, gaps, coverage, names, tail });
+                    for (message_id, subject) in ids.iter().zip(&certificates) {
+                        let parse = subject.record.parse;
+                        debug!(%message_id, id = %subject.record.id, ?parse, "a certificate was parsed");
+                    }
+                    session.give(Decoded { certificates, ids, entries, rejected, gaps, coverage, names, tail });
                 }
             });
         }

@@ -3,15 +3,17 @@
 //! Route: none. State: none; modules are pure functions. Frontier: holds nothing back. Findings that count only once,
 //! whatever shows them, leave by a second output as candidates; what modules want to remember leaves by a third.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use ct_model::name::NameLists;
-use ct_model::{Finding, Rows};
+use ct_model::{Finding, MessageId, Rows};
 use timely::dataflow::StreamVec;
 use timely::dataflow::channels::pact::Pipeline;
 use timely::dataflow::operators::generic::OutputBuilder;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 use timely::progress::operate::FrontierInterest;
+use tracing::debug;
 
 use crate::epoch::Epoch;
 use crate::meter::Meter;
@@ -80,7 +82,7 @@ pub fn examine<'s>(
 /// Examines everything in the order of the input: what shows a name first is what its finding tells of. `done` hears of
 /// each module that is through.
 pub fn examine_epoch(decoded: Decoded, modules: &Modules, done: impl FnMut(&'static str)) -> Examined {
-    let Decoded { certificates, entries, rejected, gaps, coverage, names, tail } = decoded;
+    let Decoded { certificates, ids, entries, rejected, gaps, coverage, names, tail } = decoded;
     let mut subjects = Vec::with_capacity(certificates.len() + names.len());
     let mut named = names.iter().peekable();
     for (at, subject) in certificates.iter().enumerate() {
@@ -96,10 +98,25 @@ pub fn examine_epoch(decoded: Decoded, modules: &Modules, done: impl FnMut(&'sta
     for subject in &subjects {
         modules.facts(subject, &mut facts, &mut findings);
     }
+    trace(&ids, &subjects, &findings);
     let (once, findings) = findings.into_iter().partition(|finding| finding.once);
     let certificates = certificates.into_iter().map(|subject| subject.record).collect();
     let rows = Rows { certificates, entries, findings, rejected, gaps, coverage };
     Examined { rows: EpochRows { rows, tail: Some(tail) }, once, facts }
+}
+
+/// Says which messages findings are about, if that is known.
+fn trace(ids: &[MessageId], subjects: &[Subject<'_>], findings: &[Finding]) {
+    if ids.is_empty() {
+        return;
+    }
+    let certificates = subjects.iter().filter_map(|subject| subject.certificate);
+    let messages: HashMap<_, _> = certificates.map(|record| record.sha256).zip(ids).collect();
+    for finding in findings.iter().filter(|finding| finding.sha256.is_some()) {
+        let Some(message_id) = messages.get(&finding.sha256) else { continue };
+        let Finding { module, check, name, .. } = finding;
+        debug!(%message_id, %module, %check, name = name.as_deref(), "a finding was made");
+    }
 }
 
 fn names_only(names: &NameLists) -> Subject<'_> {

@@ -8,13 +8,14 @@ use std::sync::Arc;
 
 use ct_model::message::{Message, Reader, Reason, Unusable};
 use ct_model::name::{self, NameSource, Names};
-use ct_model::{Coverage, Key, Rejected};
+use ct_model::{Coverage, Key, MessageId, Rejected};
 use memchr::memchr;
 use timely::dataflow::StreamVec;
 use timely::dataflow::channels::pact::Pipeline;
 use timely::dataflow::operators::generic::OutputBuilder;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 use timely::progress::operate::FrontierInterest;
+use tracing::{Level, debug, enabled};
 
 use crate::epoch::Epoch;
 use crate::meter::Meter;
@@ -108,6 +109,8 @@ pub fn read_block(reader: &mut Reader, block: Block) -> Peeked {
     tail.counts.unreadable = u64::from(broken.is_some());
     tail.broken = broken.map(|why| (segment_name.to_string(), why));
     let mut items = Vec::with_capacity(text.len() / 4_096);
+    let (mut ids, traced) = (Vec::new(), enabled!(Level::DEBUG));
+    let id = |offset| MessageId { segment: position.segment, batch: position.chunk, offset };
 
     let reject = |tail: &mut Tail, line: u64, offset: u64, raw: &[u8], unusable: Unusable| {
         tail.counts.rejected += 1;
@@ -153,6 +156,9 @@ pub fn read_block(reader: &mut Reader, block: Block) -> Peeked {
             Ok(Message::Other | Message::Coverage(_)) => tail.counts.other += 1,
             Err(unusable) => items.push(reject(&mut tail, line, offset + start as u64, message, unusable)),
         }
+        if traced && items.len() > ids.len() {
+            ids.push(id(offset + start as u64));
+        }
     }
     if let Some(Overlong { offset, head }) = overlong {
         line += 1;
@@ -160,7 +166,23 @@ pub fn read_block(reader: &mut Reader, block: Block) -> Peeked {
         let detail = "longer than a message may be".into();
         let unusable = Unusable { reason: Reason::TooLong, detail, seen: None };
         items.push(reject(&mut tail, line, offset, &head, unusable));
+        ids.extend(traced.then(|| id(offset)));
+    }
+    for (id, item) in ids.iter().zip(&items) {
+        trace(*id, item);
     }
     tail.lines = line;
-    Peeked { feed, items, gaps, tail }
+    Peeked { feed, items, ids, gaps, tail }
+}
+
+fn trace(message_id: MessageId, item: &Item) {
+    match item {
+        Item::Sighting(sighting) => {
+            let log = sighting.log.as_ref().map(|log| &*log.name);
+            debug!(%message_id, id = %sighting.id, log, index = sighting.index, "a certificate was seen");
+        }
+        Item::Rejected(row) => debug!(%message_id, reason = row.reason, "a message was rejected"),
+        Item::Coverage(row) => debug!(%message_id, log = &*row.log, "a log told what is held of it"),
+        Item::Names(_) => debug!(%message_id, "names were seen"),
+    }
 }

@@ -11,11 +11,12 @@ use std::time::Duration;
 use timely::dataflow::operators::generic::operator::source;
 use timely::dataflow::operators::probe::Handle as ProbeHandle;
 use timely::dataflow::{Scope, StreamVec};
+use timely::scheduling::Activator;
 
 use super::VecBuilder;
 use super::stage::CutsWaiting;
 use crate::epoch::{Epoch, Position};
-use crate::ports::{Blocks, Input, Poll};
+use crate::ports::{Blocks, Clock, Input, Poll};
 use crate::records::Block;
 
 /// How far reading may run ahead of settling and publishing.
@@ -39,10 +40,11 @@ pub fn read<'s, B: Blocks + 'static>(
     mut blocks: B,
     from: Position,
     brake: Brake,
+    clock: Clock,
 ) -> StreamVec<'s, Epoch, Block> {
     source::<_, VecBuilder<Block>, _, _>(scope, "read", move |capability, info| {
         blocks.wake_by(scope.worker().sync_activator_for(info.address.to_vec()));
-        let activator = scope.activator_for(info.address);
+        let mut nap = Nap { activator: scope.activator_for(info.address), clock, until: 0 };
         let mut held = Some(capability.delayed(&from.epoch()));
         let mut unsettled: VecDeque<Epoch> = VecDeque::new();
         move |output| {
@@ -59,7 +61,7 @@ pub fn read<'s, B: Blocks + 'static>(
                 cuts.waiting.pop_front();
             }
             if unsettled.len() >= brake.epochs_inflight || cuts.waiting.len() > brake.cuts_inflight {
-                activator.activate_after(BRAKED);
+                nap.take(BRAKED);
                 return;
             }
             match blocks.poll() {
@@ -70,16 +72,38 @@ pub fn read<'s, B: Blocks + 'static>(
                     unsettled.push_back(epoch);
                     output.session(&*capability).give(block);
                     capability.downgrade(&next);
-                    activator.activate();
+                    nap.activator.activate();
                 }
                 Poll::Ready(Input::Reached(position)) => {
                     capability.downgrade(&position.epoch());
-                    activator.activate();
+                    nap.activator.activate();
                 }
                 // Blocks wake the worker, an end that was asked for does not.
-                Poll::Pending => activator.activate_after(IDLE),
+                Poll::Pending => nap.take(IDLE),
                 Poll::End => held = None,
             }
         }
     })
+}
+
+/// Wakes the operator after a while, by one timer at a time.
+///
+/// timely keeps every timer that is asked for. An operator that asks for one whenever it is woken, by a timer or by
+/// news, soon has so many that its worker does nothing else.
+struct Nap {
+    activator: Activator,
+    clock: Clock,
+    /// When the timer goes off that was asked for last, by the clock.
+    until: u64,
+}
+
+impl Nap {
+    fn take(&mut self, pause: Duration) {
+        let now = (self.clock)();
+        let until = now.saturating_add(u64::try_from(pause.as_nanos()).unwrap_or(u64::MAX));
+        if now >= self.until || until < self.until {
+            self.until = until;
+            self.activator.activate_after(pause);
+        }
+    }
 }

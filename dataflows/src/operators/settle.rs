@@ -13,6 +13,7 @@ use ct_model::message::Sighting;
 use timely::dataflow::StreamVec;
 use timely::dataflow::channels::pact::{Exchange, Pipeline};
 use timely::dataflow::operators::generic::Operator;
+use tracing::debug;
 
 use super::VecBuilder;
 use super::waiting::Waiting;
@@ -71,7 +72,7 @@ struct Verdict {
 }
 
 pub fn settle_epoch(peeked: Peeked, answers: &[Answer]) -> Settled {
-    let Peeked { feed, items, gaps, tail } = peeked;
+    let Peeked { feed, items, ids, gaps, tail } = peeked;
     let mut verdicts = vec![Verdict::default(); items.len()];
     for answer in answers {
         let verdict = &mut verdicts[answer.ordinal as usize];
@@ -88,9 +89,15 @@ pub fn settle_epoch(peeked: Peeked, answers: &[Answer]) -> Settled {
     settled.certificates.reserve_exact(certificates);
     settled.entries.reserve_exact(entries);
     let counts = &mut settled.tail.counts;
+    let mut ids = ids.into_iter();
     for (item, verdict) in items.into_iter().zip(verdicts) {
+        let id = ids.next();
         match item {
             Item::Sighting(sighting) => {
+                if let Some(message_id) = id {
+                    let Verdict { certificate, entry, .. } = verdict;
+                    debug!(%message_id, new_certificate = certificate, new_entry = entry, "a message was settled");
+                }
                 if verdict.entry {
                     counts.entries += 1;
                     counts.conflicts += u64::from(verdict.conflict);
@@ -102,6 +109,7 @@ pub fn settle_epoch(peeked: Peeked, answers: &[Answer]) -> Settled {
                 if verdict.certificate {
                     counts.certificates += 1;
                     settled.certificates.push(sighting);
+                    settled.ids.extend(id);
                 }
             }
             Item::Rejected(row) if verdict.new => {

@@ -1,6 +1,7 @@
 //! The whole graph: the same rows for any number of workers and any size of chunks, and those of a plain loop.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use ct_dataflows::graph::{Ports, Settings, build};
@@ -32,6 +33,12 @@ fn modules() -> Arc<Modules> {
     let options: BTreeMap<_, _> = serde_json::from_value(options).expect("tables of options");
     let selected: Vec<String> = options.keys().cloned().collect();
     Arc::new(Modules::prepare(&selected, &options).expect("the options are good"))
+}
+
+/// Goes on by a millisecond with each look.
+fn clock() -> u64 {
+    static NOW: AtomicU64 = AtomicU64::new(0);
+    NOW.fetch_add(1_000_000, Ordering::Relaxed)
 }
 
 struct Job<'a> {
@@ -113,7 +120,7 @@ impl<'a> Job<'a> {
                 stage: MemoryStage::new(worker, lake.clone()),
                 publish: MemoryPublish::new(lake.clone()),
                 show: Box::new(|_| {}),
-                clock: || 0,
+                clock,
             })
         });
         let ports = Mutex::new(ports.collect::<Vec<_>>());

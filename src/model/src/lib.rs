@@ -8,6 +8,7 @@ pub mod counts;
 pub mod ctlog;
 pub mod id;
 pub mod message;
+pub mod message_id;
 pub mod name;
 pub mod record;
 pub mod time;
@@ -16,6 +17,7 @@ pub mod x509;
 pub use age::{Age, Horizon};
 pub use counts::Counts;
 pub use id::{CertId, EntryPlace, IdKind, Key};
+pub use message_id::MessageId;
 pub use record::{
     CertRecord, Coverage, EntryKind, EntryRecord, Finding, Gap, ParseState, Rejected, Rows, Severity, Table,
 };

@@ -20,7 +20,7 @@ use crate::reader::Placement;
 /// Blocks that wait for a worker.
 const BLOCKS_WAITING_MAX: usize = 4;
 /// How often the end of the journal is looked at.
-const POLL: Duration = Duration::from_millis(5);
+const POLL: Duration = Duration::from_millis(8);
 /// Stands for every feed of a journal.
 pub const ALL_FEEDS: &str = "*";
 

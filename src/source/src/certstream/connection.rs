@@ -4,11 +4,13 @@ use std::convert::Infallible;
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
+use std::thread;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use futures::{SinkExt, StreamExt};
 use tokio::io::AsyncReadExt;
+use tokio::task::yield_now;
 use tokio::time::{Instant, Sleep, sleep_until, timeout};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
@@ -27,6 +29,15 @@ const UNSENT_BYTES_MAX: usize = 16 << 10;
 /// A batch is handed on when it is as large, or nothing more is there.
 const BATCH_BYTES: usize = 256 << 10;
 const BATCH_FRAMES_MAX: usize = 1 << 10;
+/// How long a socket is left alone when all was read from it: messages that come one by one are then read, handed on and
+/// written down together, which costs a fraction. The thread sleeps: a task that waits is woken by every packet.
+const REST: Duration = Duration::from_millis(6);
+/// From this rate on there are no rests, in bytes a second.
+const RESTFUL_BYTES_PER_S: f64 = (7 << 20) as f64;
+/// Nor when so much is there after one: that is nearly the window of a new connection, so the server may have waited.
+const RESTFUL_BYTES: usize = 56 << 10;
+/// Over which the rate is taken.
+const RATE_EVERY: Duration = Duration::from_millis(100);
 /// For the close frame to go out, and for the server to hang up.
 const CLOSE_WAIT: Duration = Duration::from_secs(1);
 
@@ -50,6 +61,7 @@ pub(super) struct Connection {
     reading_since: Instant,
     /// For how long we last did not read, if it was long, up to `reading_since`.
     stalled: Option<Duration>,
+    pace: Pace,
 }
 
 impl Connection {
@@ -71,6 +83,7 @@ impl Connection {
             ping_at: now + ping_interval,
             reading_since: now,
             stalled: None,
+            pace: Pace { rest_until: None, since: now, bytes: 0, drained_bytes: 0, is_fast: false },
         }
     }
 
@@ -78,6 +91,12 @@ impl Connection {
     ///
     /// May be dropped and called again: nothing is lost.
     pub(super) async fn receive(&mut self) -> (Vec<Frame>, Option<Cut>) {
+        if let Some(until) = self.pace.rest_until {
+            // What came before is passed on first.
+            yield_now().await;
+            thread::sleep(until.saturating_duration_since(Instant::now()));
+            self.pace.rest_until = None;
+        }
         let cut = poll_fn(|cx| {
             // What has arrived comes before the clock: when the process was stopped for a while, both are due.
             let batch = self.poll_batch(cx);
@@ -106,6 +125,7 @@ impl Connection {
                     if self.batch.is_empty() {
                         return Poll::Pending;
                     }
+                    self.pace.drained(Instant::now());
                     break;
                 }
                 Poll::Ready(next) => next,
@@ -125,6 +145,7 @@ impl Connection {
 
     fn push(&mut self, bytes: Bytes) -> usize {
         let length = bytes.len();
+        self.pace.bytes += length;
         self.batch.push(Frame { at_ms: now_ms(), bytes });
         length
     }
@@ -217,6 +238,32 @@ impl Connection {
         };
         // Too late is fine: the connection is dropped all the same.
         let _ = timeout(CLOSE_WAIT, farewell).await;
+    }
+}
+
+/// Decides when to rest.
+struct Pace {
+    rest_until: Option<Instant>,
+    /// What arrived since then.
+    since: Instant,
+    bytes: usize,
+    /// Of these, what had arrived when all was read before.
+    drained_bytes: usize,
+    is_fast: bool,
+}
+
+impl Pace {
+    /// All is read for now.
+    fn drained(&mut self, now: Instant) {
+        let waited = self.bytes - self.drained_bytes >= RESTFUL_BYTES;
+        let elapsed = now.saturating_duration_since(self.since);
+        if elapsed >= RATE_EVERY {
+            self.is_fast = self.bytes as f64 > RESTFUL_BYTES_PER_S * elapsed.as_secs_f64();
+            (self.since, self.bytes) = (now, 0);
+        }
+        self.is_fast |= waited;
+        self.drained_bytes = self.bytes;
+        self.rest_until = (!self.is_fast).then_some(now + REST);
     }
 }
 

@@ -1,4 +1,4 @@
-//! A client for CertStream feeds: one task a feed, in a collector process.
+//! A client for CertStream feeds: one task and one thread a feed, in a collector process.
 //!
 //! It connects, hands on every message as it came, and connects again for ever. What always holds:
 //! - A frame that arrived whole is sent once, in order, before anything that is said about the connection's end.
@@ -120,7 +120,8 @@ impl Feed {
     /// Stopped, it closes the connection and ends within about two seconds, also while the channel is full; frames that
     /// nobody then takes are lost, which is why the next run begins with a gap.
     ///
-    /// Needs a tokio runtime with I/O and time.
+    /// Needs a tokio runtime with I/O and time, best one of a thread of its own: between reads it sleeps for some
+    /// milliseconds.
     pub async fn run(self, out: mpsc::Sender<Event>, stop: watch::Receiver<bool>, last_ms: Option<i64>) {
         let Self { options, target } = self;
         let backoff = Backoff::new(options.backoff_first, options.backoff_max);

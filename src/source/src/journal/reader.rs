@@ -1,5 +1,7 @@
 //! Reads a journal in order, also while it is written.
 
+use std::fs::File;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use super::head::Head;
@@ -31,8 +33,11 @@ pub fn bytes_behind(dir: &Path, position: (u32, u64)) -> Result<u64, JournalErro
 /// It holds at most one body, one mark and one piece of 64 KiB.
 pub struct JournalReader {
     dir: PathBuf,
+    head_file: Option<File>,
     /// As it was last seen.
     head: Option<Head>,
+    /// All that it covers was returned.
+    at_end: bool,
     /// The segment that is read, or opened next; 0 stands for the first there is.
     segment: u32,
     /// Batches of that segment with a smaller ordinal are not wanted.
@@ -47,7 +52,15 @@ impl JournalReader {
     /// [`Kind::Missing`] and the first segment behind it. A position behind the end is waited for, and so is a journal that
     /// does not exist.
     pub fn open(dir: &Path, from: (u32, u32)) -> Self {
-        Self { dir: dir.to_owned(), head: None, segment: from.0, from: from.1, scan: None }
+        Self {
+            dir: dir.to_owned(),
+            head_file: None,
+            head: None,
+            at_end: false,
+            segment: from.0,
+            from: from.1,
+            scan: None,
+        }
     }
 
     /// Everything before this was returned: where another reader can go on. A segment and a batch in it.
@@ -59,11 +72,24 @@ impl JournalReader {
     ///
     /// The first call in a segment walks over the marks before its position, about 10 ms for 10,000 of them.
     pub fn next_batch(&mut self) -> Result<Option<Batch>, JournalError> {
-        if let Some(batch) = self.next_before_head()? {
+        if !self.at_end
+            && let Some(batch) = self.next_before_head()?
+        {
             return Ok(Some(batch));
         }
-        self.head = Head::read(&self.dir).map_err(JournalError::io("reading", &Head::path(&self.dir)))?;
+        let head = self.read_head().map_err(JournalError::io("reading", &Head::path(&self.dir)))?;
+        if self.at_end && head == self.head {
+            return Ok(None);
+        }
+        (self.head, self.at_end) = (head, false);
         self.next_before_head()
+    }
+
+    fn read_head(&mut self) -> io::Result<Option<Head>> {
+        if self.head_file.is_none() {
+            self.head_file = Head::open(&self.dir)?;
+        }
+        self.head_file.as_ref().map_or(Ok(None), Head::read_from)
     }
 
     /// Reads the body of frames, and checks it; [`next_batch`](Self::next_batch) does not. Other kinds have an empty one.
@@ -111,6 +137,7 @@ impl JournalReader {
                 }
             }
             if !closed {
+                self.at_end = true;
                 return Ok(None);
             }
             // The head's number is greater, so this one cannot overflow.

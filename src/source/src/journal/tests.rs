@@ -66,7 +66,7 @@ fn open(dir: &Path) -> Journal {
 fn open_with(dir: &Path, segment_bytes: u64) -> (Journal, Recovery) {
     let until = Instant::now() + Duration::from_secs(10);
     loop {
-        match Journal::open(dir, Options { segment_bytes }, [1; 16]) {
+        match Journal::open(dir, Options { segment_bytes, ..Options::default() }, [1; 16]) {
             Err(JournalError::Locked { .. }) if Instant::now() < until => thread::yield_now(),
             opened => return opened.unwrap(),
         }
@@ -642,6 +642,42 @@ fn deleted_segments_are_reported() {
     assert_eq!(read(dir.path(), (2, 0)), with_hole(Event::Missing(2, 2)));
     assert_eq!(read(dir.path(), (0, 0)), last);
     assert!(matches!(slow.body(&all[0].0), Err(JournalError::Gone { segment: 1 })));
+}
+
+/// Closed at half the age, deleted at all of it, whoever has read them; by the times of batches and never by a clock.
+#[test]
+fn old_segments_are_closed_and_given_up() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = Options { segment_ms: 50, ..Options::default() };
+    let (mut journal, _) = Journal::open(dir.path(), options, [1; 16]).unwrap();
+    let mut add = |at_ms: u64| {
+        journal.append("a", at_ms, at_ms.to_string().as_bytes()).unwrap();
+        journal.commit().unwrap();
+        let aged = journal.aged(100, at_ms);
+        aged.iter().for_each(|(segment, _)| journal.remove(*segment).unwrap());
+        aged.iter().map(|(segment, bytes)| (*segment, *bytes > 0)).collect::<Vec<_>>()
+    };
+    // A clock that is set back makes nothing older.
+    for (at_ms, gone) in [(1_000, vec![]), (1_049, vec![]), (900, vec![]), (1_050, vec![]), (1_060, vec![])] {
+        assert_eq!(add(at_ms), gone, "{at_ms}");
+    }
+    assert_eq!(add(1_099), []);
+    assert_eq!(add(1_100), [(1, true)]);
+    assert_eq!(
+        read(dir.path(), (1, 2)),
+        [vec![Event::Missing(1, 1)], [1_060, 1_099, 1_100].map(frame).to_vec()].concat()
+    );
+    // The newest stays however old it is.
+    assert_eq!(add(2_000), []);
+    assert_eq!(add(2_001), [(2, true)]);
+    assert_eq!(read(dir.path(), (2, 0)), [Event::Missing(2, 2), frame(2_001)]);
+    drop(journal);
+    let (journal, _) = Journal::open(dir.path(), options, [1; 16]).unwrap();
+    assert_eq!(journal.aged(100, 9_000), []);
+
+    fn frame(at_ms: u64) -> Event {
+        line("a", &at_ms.to_string())
+    }
 }
 
 #[test]

@@ -18,7 +18,9 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use memchr::memchr2_iter;
+use ct_model::MessageId;
+use memchr::{memchr, memchr2_iter};
+use tracing::{Level, debug, enabled};
 
 use super::head::Head;
 use super::mark::{About, Mark, check_feed, cut_gap};
@@ -37,11 +39,13 @@ const BUFFER_BYTES_KEPT: usize = 8 << 20;
 pub struct Options {
     /// A segment that has this many bytes after a commit is closed.
     pub segment_bytes: u64,
+    /// And one whose first batch is so much older than its last, by their times.
+    pub segment_ms: u64,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { segment_bytes: 64 << 20 }
+        Self { segment_bytes: 64 << 20, segment_ms: u64::MAX }
     }
 }
 
@@ -78,6 +82,8 @@ pub struct Journal {
     sealed: Vec<u8>,
     /// When the first of them was written, unix ms.
     sealed_ms: Option<u64>,
+    /// When the last of them was, unix ms.
+    newest_ms: u64,
     /// Ordinal of the next batch in the segment it will be in.
     batch: u32,
     /// Frames behind `sealed`, and their batch to be.
@@ -90,6 +96,13 @@ struct Stored {
     bytes: u64,
     /// When its first batch was written, unix ms.
     first_ms: Option<u64>,
+}
+
+impl Stored {
+    /// At a moment, unix ms; 0 by a clock that was set back.
+    fn age_ms(&self, now_ms: u64) -> u64 {
+        self.first_ms.map_or(0, |first_ms| now_ms.saturating_sub(first_ms))
+    }
 }
 
 struct Open {
@@ -164,6 +177,7 @@ impl Journal {
             poisoned: false,
             sealed: Vec::new(),
             sealed_ms: None,
+            newest_ms: 0,
             batch: 0,
             body: Vec::new(),
             open: None,
@@ -257,6 +271,14 @@ impl Journal {
         self.segments.values().find_map(|stored| stored.first_ms)
     }
 
+    /// The oldest segments whose first batch is at least `age_ms` old at `now_ms` (unix ms), with their bytes; the newest is
+    /// not among them.
+    pub fn aged(&self, age_ms: u64, now_ms: u64) -> Vec<(u32, u64)> {
+        let closed = self.segments.range(..self.newest_stored());
+        let aged = closed.take_while(|(_, stored)| stored.age_ms(now_ms) >= age_ms);
+        aged.map(|(number, stored)| (*number, stored.bytes)).collect()
+    }
+
     /// The segments below `segment` with their paths, oldest first, without the newest: they can be archived, and removed.
     pub fn releasable(&self, segment: u32) -> Vec<(u32, PathBuf)> {
         let below = self.segments.range(..segment.min(self.newest_stored()));
@@ -310,6 +332,7 @@ impl Journal {
     fn push(&mut self, at_ms: u64, about: About) {
         Mark { batch: self.batch, at_ms, about }.encode(&mut self.sealed);
         self.sealed_ms.get_or_insert(at_ms);
+        self.newest_ms = at_ms;
         self.batch += 1;
     }
 
@@ -339,7 +362,11 @@ impl Journal {
         stored.bytes += self.sealed.len() as u64;
         stored.first_ms = stored.first_ms.or(self.sealed_ms.take());
         self.unannounced = Some(Head { segment: self.newest, bytes: stored.bytes });
-        if stored.bytes >= self.options.segment_bytes || self.batch >= BATCHES_MAX {
+        if enabled!(Level::DEBUG) {
+            trace(self.newest, stored.bytes - self.sealed.len() as u64, &self.sealed);
+        }
+        let is_old = stored.age_ms(self.newest_ms) >= self.options.segment_ms;
+        if stored.bytes >= self.options.segment_bytes || is_old || self.batch >= BATCHES_MAX {
             (self.current, self.batch) = (None, 0);
         }
         self.sealed_ms = None;
@@ -364,6 +391,24 @@ impl Journal {
             self.unannounced = None;
         }
         Ok(())
+    }
+}
+
+/// Says which messages are durable now: those of `sealed`, batches at an offset of a segment.
+fn trace(segment: u32, mut offset: u64, mut sealed: &[u8]) {
+    let line = |text: &[u8]| memchr(b'\n', text).map_or(text.len(), |end| end + 1);
+    while let Some(mark) = Mark::decode(&sealed[..line(sealed).saturating_sub(1)]) {
+        let body = line(sealed);
+        let end = body + usize::try_from(mark.bytes()).expect("a batch was made in memory");
+        if let About::Frames { feed, .. } = &mark.about {
+            let mut at = body;
+            while at < end {
+                let message_id = MessageId { segment, batch: mark.batch, offset: offset + at as u64 };
+                debug!(%message_id, %feed, "a message was journalled");
+                at += line(&sealed[at..end]);
+            }
+        }
+        (offset, sealed) = (offset + end as u64, &sealed[end..]);
     }
 }
 

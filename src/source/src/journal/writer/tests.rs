@@ -64,7 +64,8 @@ impl Case {
         let dir = tempfile::tempdir().unwrap();
         let faults = Arc::new(Faults::default());
         let medium = Box::new(Failing(Arc::clone(&faults)));
-        let (mut journal, _) = Journal::open_on(medium, dir.path(), Options { segment_bytes }, [1; 16]).unwrap();
+        let (mut journal, _) =
+            Journal::open_on(medium, dir.path(), Options { segment_bytes, ..Options::default() }, [1; 16]).unwrap();
         journal.append("a", 0, b"0").unwrap();
         journal.commit().unwrap();
         Self { dir, faults, journal }
