@@ -80,6 +80,8 @@ pub struct Journal {
     sealed_ms: Option<u64>,
     /// Ordinal of the next batch in the segment it will be in.
     batch: u32,
+    /// The same when the last commit was made.
+    batch_durable: u32,
     /// Frames behind `sealed`, and their batch to be.
     body: Vec<u8>,
     open: Option<Open>,
@@ -165,6 +167,7 @@ impl Journal {
             sealed: Vec::new(),
             sealed_ms: None,
             batch: 0,
+            batch_durable: 0,
             body: Vec::new(),
             open: None,
         };
@@ -240,6 +243,13 @@ impl Journal {
         let done = self.store().and_then(|()| self.announce());
         self.poisoned = done.as_ref().is_err_and(|error| !error.retry());
         done
+    }
+
+    /// Gives up what was appended and is not durable. No I/O.
+    pub fn discard(&mut self) {
+        (self.sealed_ms, self.open, self.batch) = (None, None, self.batch_durable);
+        self.sealed.clear();
+        self.body.clear();
     }
 
     /// Appended, and not durable so far, in bytes. The caller bounds it, by a pause while commits fail.
@@ -342,6 +352,7 @@ impl Journal {
         if stored.bytes >= self.options.segment_bytes || self.batch >= BATCHES_MAX {
             (self.current, self.batch) = (None, 0);
         }
+        self.batch_durable = self.batch;
         self.sealed_ms = None;
         self.sealed.clear();
         self.sealed.shrink_to(BUFFER_BYTES_KEPT);
