@@ -163,15 +163,18 @@ def damage(context):
     rng = random.Random(f"{context.seed} damage")
     count = 3_000
     _, messages = make_messages(context, count + 200)
-    feed = Feed(messages, rate=1_500, end=count)
+    feed = Feed(messages, rate=1_500, end=0)
     with serving({"full": feed}) as server:
         # Segments are numbered by starts, too: each start begins one.
         job = Job(context, {"go": server.url("full")}, interval_s=600)
         for part in (1_000, 2_000, 3_000):
-            feed.end = part
             job.start(2, 1)
+            # What is sent before goes to a connection that is dead.
+            job.until(lambda: job.metric("feed_connected", 'feed="go"') == 1, 20, "a connection")
+            feed.end = part
             job.until(lambda: feed.sent >= part, 20, "the feed delivering")
-            job.until(lambda: job.frames() >= 1_000, 20, "the collector taking the messages")
+            job.until(lambda: job.frames() >= 990, 20, "the collector taking the messages")
+            time.sleep(0.5)  # and making the last of them durable
             # Its workers are not to publish what they have read.
             job.kill()
         segments = sorted(job.journal.glob("*.jsonl"))

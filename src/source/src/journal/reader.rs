@@ -105,8 +105,8 @@ impl JournalReader {
                 return Ok(None);
             }
             while let Some(batch) = scan.step(limit)? {
-                // Of damage, too: what lies before the ordinal that follows it was returned to whoever resumes there.
-                if self.from == 0 || scan.next() > self.from {
+                // Of damage, too: whoever resumes at the ordinal that follows it was told, unless it hit none before that.
+                if batch.batch >= self.from || scan.next() > self.from {
                     return Ok(Some(batch));
                 }
             }
