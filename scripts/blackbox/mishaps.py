@@ -213,7 +213,7 @@ def damage(context):
     expect_whole(context, job.lake)
     truth = Truth(messages)
     have = set(entries_of(job.lake))
-    gone = [sent.index for sent in feed.ledger if truth.entries[sent.index] not in have]
+    gone = [sent.index for sent in feed.ledger if truth.entries[sent.index] and truth.entries[sent.index] not in have]
     # What a kill of the collector takes with it is not of the journal.
     of_journal = [index for index in gone if index < count]
     expect(0 < len(of_journal) <= lost, f"{len(of_journal)} messages are missing, the damage hit {lost}")

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::head::Head;
 use super::scan::Scan;
-use super::{Batch, Body, JournalError, Kind, list_segments, segment_path};
+use super::{Batch, Body, JournalError, JournalId, Kind, list_segments, segment_path};
 
 /// Bytes that are durable in the journal in `dir` and lie behind `position`: a segment, and bytes from its start.
 ///
@@ -31,6 +31,8 @@ pub fn bytes_behind(dir: &Path, position: (u32, u64)) -> Result<u64, JournalErro
 /// It holds at most one body, one mark and one piece of 64 KiB.
 pub struct JournalReader {
     dir: PathBuf,
+    /// Once there is one.
+    id: Option<JournalId>,
     /// As it was last seen.
     head: Option<Head>,
     /// The segment that is read, or opened next; 0 stands for the first there is.
@@ -47,7 +49,7 @@ impl JournalReader {
     /// [`Kind::Missing`] and the first segment behind it. A position behind the end is waited for, and so is a journal that
     /// does not exist.
     pub fn open(dir: &Path, from: (u32, u32)) -> Self {
-        Self { dir: dir.to_owned(), head: None, segment: from.0, from: from.1, scan: None }
+        Self { dir: dir.to_owned(), id: None, head: None, segment: from.0, from: from.1, scan: None }
     }
 
     /// Everything before this was returned: where another reader can go on. A segment and a batch in it.
@@ -63,6 +65,10 @@ impl JournalReader {
             return Ok(Some(batch));
         }
         self.head = Head::read(&self.dir).map_err(JournalError::io("reading", &Head::path(&self.dir)))?;
+        // It is made before the head, and never changes.
+        if self.id.is_none() {
+            self.id = JournalId::read(&self.dir)?;
+        }
         self.next_before_head()
     }
 
@@ -72,22 +78,22 @@ impl JournalReader {
     pub fn body(&self, batch: &Batch) -> Result<Body, JournalError> {
         batch.body_by(|at, bytes| match &self.scan {
             Some(scan) if scan.segment() == batch.segment => scan.read(at, bytes),
-            _ => match Scan::open(&self.dir, batch.segment)? {
-                Some(scan) => scan.read(at, bytes),
-                None => Err(JournalError::Gone { segment: batch.segment }),
-            },
+            _ => {
+                let scan = self.id.map(|id| Scan::open(&self.dir, id, batch.segment)).transpose()?.flatten();
+                scan.ok_or(JournalError::Gone { segment: batch.segment })?.read(at, bytes)
+            }
         })
     }
 
     fn next_before_head(&mut self) -> Result<Option<Batch>, JournalError> {
-        let Some(head) = self.head else { return Ok(None) };
+        let (Some(head), Some(id)) = (self.head, self.id) else { return Ok(None) };
         loop {
             let Some(scan) = &mut self.scan else {
                 // Behind the end there is nothing to open so far.
                 if self.segment > head.segment {
                     return Ok(None);
                 }
-                self.scan = Scan::open(&self.dir, self.segment)?;
+                self.scan = Scan::open(&self.dir, id, self.segment)?;
                 if self.scan.is_none() {
                     match self.skip_missing(head)? {
                         Skipped::Nothing => return Ok(None),

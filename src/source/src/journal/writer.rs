@@ -21,7 +21,7 @@ use std::sync::Arc;
 use memchr::memchr2_iter;
 
 use super::head::Head;
-use super::mark::{About, Mark, check_feed, cut_gap};
+use super::mark::{About, Mark, Seal, check_feed, cut_gap};
 use super::scan::Scan;
 use super::{
     BATCH_BYTES, Batch, Body, FRAME_BYTES_MAX, Gap, JournalError, JournalId, Kind, list_segments, segment_path,
@@ -130,14 +130,14 @@ impl Journal {
         numbers.sort_unstable();
         let last = numbers.pop().unwrap_or(0);
         for number in numbers {
-            segments.insert(number, survey(dir, number, &mut recovery)?);
+            segments.insert(number, survey(dir, id, number, &mut recovery)?);
         }
         if old_head.segment > last {
             recovery.lost_bytes = old_head.bytes;
         }
         if last > 0 {
             let promised = if old_head.segment == last { old_head.bytes } else { 0 };
-            let (stored, file) = recover(dir, last, promised, &mut recovery)?;
+            let (stored, file) = recover(dir, id, last, promised, &mut recovery)?;
             // One that had batches is not begun again: a reader may go on behind them.
             if stored.bytes == 0 && promised == 0 && old_head.segment <= last {
                 current = Some(file);
@@ -318,7 +318,9 @@ impl Journal {
     }
 
     fn push(&mut self, at_ms: u64, about: About) {
-        Mark { batch: self.batch, at_ms, about }.encode(&mut self.sealed);
+        // A batch is in the segment that is appended to, or in the next one, which is begun when it is stored.
+        let segment = if self.current.is_some() { self.newest } else { self.newest.saturating_add(1) };
+        Mark { batch: self.batch, at_ms, about }.encode(Seal::of(self.id, segment), &mut self.sealed);
         self.sealed_ms.get_or_insert(at_ms);
         self.batch += 1;
     }
@@ -421,8 +423,8 @@ fn lock(dir: &Path) -> Result<File, JournalError> {
 }
 
 /// Reads the marks of a closed segment.
-fn survey(dir: &Path, segment: u32, recovery: &mut Recovery) -> Result<Stored, JournalError> {
-    let mut scan = Scan::open(dir, segment)?.ok_or(JournalError::Gone { segment })?;
+fn survey(dir: &Path, id: JournalId, segment: u32, recovery: &mut Recovery) -> Result<Stored, JournalError> {
+    let mut scan = Scan::open(dir, id, segment)?.ok_or(JournalError::Gone { segment })?;
     let mut stored = Stored { bytes: scan.length()?, first_ms: None };
     while let Some(batch) = scan.step(stored.bytes)? {
         note(&batch, &mut stored, recovery);
@@ -433,8 +435,14 @@ fn survey(dir: &Path, segment: u32, recovery: &mut Recovery) -> Result<Stored, J
 /// Cuts the torn tail off the newest segment and makes the rest durable. `promised` bytes of it are no torn tail.
 ///
 /// A batch that is not whole and has a whole one behind it is damage, which stays: it may have been promised.
-fn recover(dir: &Path, segment: u32, promised: u64, recovery: &mut Recovery) -> Result<(Stored, File), JournalError> {
-    let mut scan = Scan::open(dir, segment)?.ok_or(JournalError::Gone { segment })?;
+fn recover(
+    dir: &Path,
+    id: JournalId,
+    segment: u32,
+    promised: u64,
+    recovery: &mut Recovery,
+) -> Result<(Stored, File), JournalError> {
+    let mut scan = Scan::open(dir, id, segment)?.ok_or(JournalError::Gone { segment })?;
     let length = scan.length()?;
     let mut stored = Stored { bytes: if promised <= length { promised } else { 0 }, first_ms: None };
     while let Some(batch) = scan.step(length)? {
