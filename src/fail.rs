@@ -7,7 +7,7 @@ use ct_source::SourceError;
 
 use crate::cluster::exit::Exit;
 use crate::cluster::supervisor::SuperviseError;
-use crate::live::NeverReady;
+use crate::live::CollectorError;
 use crate::summary::printable;
 
 /// An error on its way to `main`, with the code it ends the process with.
@@ -23,10 +23,15 @@ impl Failure {
         Self { exit: Exit::Usage, error: error.into() }
     }
 
+    /// A second signal ended the workers.
+    pub fn is_stopped(&self) -> bool {
+        matches!(self.error.downcast_ref(), Some(SuperviseError::Stopped))
+    }
+
     /// A worker process has printed it already.
     pub fn is_reported(&self) -> bool {
         matches!(self.error.downcast_ref(), Some(SuperviseError::Reported { .. }))
-            || self.error.downcast_ref().is_some_and(NeverReady::is_reported)
+            || self.error.downcast_ref().is_some_and(CollectorError::is_reported)
     }
 }
 
@@ -48,7 +53,7 @@ fn exit_of(error: &anyhow::Error) -> Exit {
         if let Some(error) = cause.downcast_ref::<SuperviseError>() {
             return error.exit();
         }
-        if let Some(error) = cause.downcast_ref::<NeverReady>() {
+        if let Some(error) = cause.downcast_ref::<CollectorError>() {
             return error.exit();
         }
         match cause.downcast_ref::<SourceError>() {

@@ -21,6 +21,7 @@ pub enum Poll<T> {
 
 /// News of a worker's share of the input.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "nearly all news are blocks, and they are moved once")]
 pub enum Input {
     Block(Block),
     /// No block of this worker comes before this position. An input that grows says so, or an epoch would stay open

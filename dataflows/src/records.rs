@@ -43,6 +43,8 @@ pub struct Block {
     pub overlong: Option<Overlong>,
     /// The segment ends with this chunk.
     pub last: bool,
+    /// What follows, where it is neither the next chunk nor the next segment.
+    pub next: Option<Position>,
     /// Why the segment could not be read to its end.
     pub broken: Option<String>,
 }
@@ -142,7 +144,9 @@ pub struct Tail {
     pub age: Age,
     pub generation: u32,
     pub lines: u64,
+    /// As in the block.
     pub last: bool,
+    pub next: Option<Position>,
     /// The segment's name, and why it could not be read to its end.
     pub broken: Option<(String, String)>,
     pub counts: Counts,

@@ -40,21 +40,30 @@ pub(crate) fn hangup_flag() -> io::Result<Arc<AtomicBool>> {
     Ok(hangup)
 }
 
-/// While it lives, the second signal ends the process at once.
-pub(crate) struct SecondSignal(Vec<SigId>);
+/// While it lives, a signal ends the process at once.
+pub(crate) struct ExitAtSignal(Vec<SigId>);
 
-pub(crate) fn exit_at_second_signal() -> io::Result<SecondSignal> {
-    let seen = Arc::new(AtomicBool::new(false));
+/// The first signal from now on does.
+pub(crate) fn exit_at_next_signal() -> io::Result<ExitAtSignal> {
+    exit_at_signal(&Arc::new(AtomicBool::new(true)))
+}
+
+/// The second signal from now on does.
+pub(crate) fn exit_at_second_signal() -> io::Result<ExitAtSignal> {
+    exit_at_signal(&Arc::new(AtomicBool::new(false)))
+}
+
+fn exit_at_signal(seen: &Arc<AtomicBool>) -> io::Result<ExitAtSignal> {
     let mut ids = Vec::new();
     for signal in ASKS_TO_STOP {
         // Actions run in the order of their registration: the first signal must find the flag still down.
-        ids.push(flag::register_conditional_shutdown(signal, Exit::Failed as i32, Arc::clone(&seen))?);
-        ids.push(flag::register(signal, Arc::clone(&seen))?);
+        ids.push(flag::register_conditional_shutdown(signal, Exit::Failed as i32, Arc::clone(seen))?);
+        ids.push(flag::register(signal, Arc::clone(seen))?);
     }
-    Ok(SecondSignal(ids))
+    Ok(ExitAtSignal(ids))
 }
 
-impl Drop for SecondSignal {
+impl Drop for ExitAtSignal {
     fn drop(&mut self) {
         for id in self.0.drain(..) {
             unregister(id);

@@ -170,7 +170,8 @@ impl fmt::Display for Cause {
 /// Runs the processes of `spec` until all have ended well.
 ///
 /// `on_line` gets every line of their stdout, in the order of each. `stop` set asks for a drain; set again (it is
-/// taken down as soon as it is seen), it ends everything at once.
+/// taken down as soon as it is seen), it ends everything at once. Asked for a drain while no process works, between a
+/// failure and the next start, it ends well: nothing was read that is not read again.
 pub(crate) fn supervise(
     spec: &Spec<'_>,
     on_line: &mut dyn FnMut(usize, &str),
@@ -217,7 +218,11 @@ pub(crate) fn supervise(
         let until = Instant::now() + pause;
         while Instant::now() < until {
             if stop.swap(false, Ordering::SeqCst) {
-                return Err(SuperviseError::Stopped);
+                // Nothing runs, so nothing is left to drain.
+                info!(
+                    "stopped between two starts of the workers; what was not published is read again at the next start"
+                );
+                return Ok(());
             }
             thread::sleep(LOOK_EVERY.min(until.saturating_duration_since(Instant::now())));
         }
@@ -416,7 +421,15 @@ impl Generation {
         let mut ended = Ended { failed: None, draining: false, renewing: false, stopped: false };
         while self.workers.iter().any(|worker| worker.running) {
             self.listen(on_line);
-            if stop.swap(false, Ordering::SeqCst) {
+            for (index, worker) in self.workers.iter_mut().enumerate() {
+                failures.extend(worker.failure().map(|cause| Failed { index, cause }));
+                if let Some(stall) = spec.stall {
+                    worker.watch_silence(index, stall);
+                }
+            }
+            // What has failed before it was asked to drain is not drained: the pause before the next start ends the job.
+            let dying = !failures.is_empty() && !ended.draining;
+            if !dying && stop.swap(false, Ordering::SeqCst) {
                 if ended.draining {
                     ended.stopped |= self.kill();
                 } else {
@@ -435,16 +448,11 @@ impl Generation {
                 self.drain();
                 ended.renewing = true;
             }
-            for (index, worker) in self.workers.iter_mut().enumerate() {
-                failures.extend(worker.failure().map(|cause| Failed { index, cause }));
-                if let Some(stall) = spec.stall {
-                    worker.watch_silence(index, stall);
+            if !failures.is_empty() {
+                let since = first_failure.get_or_insert_with(Instant::now).elapsed();
+                if since >= spec.timing.kill_after || (dying && stop.load(Ordering::SeqCst)) {
+                    self.kill();
                 }
-            }
-            if !failures.is_empty()
-                && first_failure.get_or_insert_with(Instant::now).elapsed() >= spec.timing.kill_after
-            {
-                self.kill();
             }
         }
         let until = Instant::now() + LAST_LINES;

@@ -83,9 +83,10 @@ impl ReadTo {
         if let Some(at_ms) = block.at_ms {
             self.at_ms.store(at_ms, Ordering::Relaxed);
         }
-        let here = match block.last {
-            true => (block.segment.saturating_add(1), 0),
-            false => (block.segment, block.offset + block.text.len() as u64),
+        let here = match (block.last, block.next) {
+            (true, Some((segment, _))) => (segment, 0),
+            (true, None) => (block.segment.saturating_add(1), 0),
+            (false, _) => (block.segment, block.offset + block.text.len() as u64),
         };
         let mut position = self.position.lock().unwrap_or_else(PoisonError::into_inner);
         *position = here.max(*position);
@@ -161,6 +162,7 @@ fn journal_block(block: JournalBlock, name: &str, horizon: Option<Horizon>) -> B
         of_logs,
         overlong: None,
         last: block.last,
+        next: block.next.map(|(segment, chunk)| Position { segment, chunk }),
         broken: None,
     }
 }

@@ -4,7 +4,6 @@
 //! memory, to the one writer of the journal, which makes them durable together every [`COMMIT_EVERY`]. While it cannot,
 //! because the disk or the journal is full, feeds are read no further, and the servers feel it.
 
-use std::collections::BTreeMap;
 use std::io::{BufRead, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -49,6 +48,10 @@ const LOCKED_MAX: Duration = Duration::from_secs(8);
 const LOCKED_PAUSE: Duration = Duration::from_millis(50);
 /// How long feeds have to say their last words.
 const CLOSE_MAX: Duration = Duration::from_secs(4);
+/// How long after the order to drain a full disk is tried again; less than the supervisor waits.
+const FULL_MAX: Duration = Duration::from_secs(6);
+/// How long it is left alone then.
+const FULL_PAUSE_DRAINING: Duration = Duration::from_millis(200);
 
 /// Runs until told to drain, or until the supervisor is gone.
 pub fn collect(args: &WorkerArgs) -> Result<Exit, Failure> {
@@ -95,7 +98,10 @@ pub fn collect(args: &WorkerArgs) -> Result<Exit, Failure> {
     let mut writer = Writer::new(journal, plan.journal.dir.clone(), names, archive, positions);
     writer.journal_bytes_max = plan.journal.mb_max << 20;
     writer.max_age_ms = max_age_ms;
-    runtime.block_on(writer.run(Sources { feeds, logs, audit }, &recovery.last_ms, orders))?;
+    for (feed, undurable) in writer.status.feeds.iter().zip(&mut writer.undurable) {
+        undurable.durable_ms = recovery.last_ms.get(&feed.name).copied();
+    }
+    runtime.block_on(writer.run(Sources { feeds, logs, audit }, orders))?;
     Ok(Exit::Done)
 }
 
@@ -146,6 +152,14 @@ struct Sources {
     audit: Option<Audit>,
 }
 
+/// What a feed sent that is not durable so far.
+#[derive(Clone, Default)]
+struct Undurable {
+    frames: u64,
+    /// Up to when the journal tells what came, unix ms.
+    durable_ms: Option<u64>,
+}
+
 /// What sources say.
 pub enum Said {
     /// Of the feed at this index.
@@ -163,6 +177,8 @@ struct Writer {
     filled_since: Option<u32>,
     archive: Option<Archive>,
     status: CollectorStatus,
+    /// By feed, as in the status.
+    undurable: Vec<Undurable>,
     journal_bytes_max: u64,
     /// Of segments; older ones are deleted.
     max_age_ms: Option<u64>,
@@ -185,7 +201,8 @@ impl Writer {
         archive: Option<Archive>,
         positions: Positions,
     ) -> Self {
-        let feeds = feeds.map(|name| FeedStatus { name, ..FeedStatus::default() }).collect();
+        let feeds: Vec<_> = feeds.map(|name| FeedStatus { name, ..FeedStatus::default() }).collect();
+        let undurable = vec![Undurable::default(); feeds.len()];
         let status = CollectorStatus { feeds, ..CollectorStatus::default() };
         Self {
             journal,
@@ -194,6 +211,7 @@ impl Writer {
             filled_since: None,
             archive,
             status,
+            undurable,
             journal_bytes_max: u64::MAX,
             max_age_ms: None,
             published: None,
@@ -204,18 +222,13 @@ impl Writer {
         }
     }
 
-    async fn run(
-        mut self,
-        sources: Sources,
-        last_ms: &BTreeMap<String, u64>,
-        mut orders: mpsc::UnboundedReceiver<Order>,
-    ) -> Result<()> {
+    async fn run(mut self, sources: Sources, mut orders: mpsc::UnboundedReceiver<Order>) -> Result<()> {
         let (stop_feeds, stop) = watch::channel(false);
         let list_again = Arc::new(Notify::new());
         let (all, mut events) = mpsc::channel(EVENTS_WAITING_MAX);
         for (index, feed) in sources.feeds.into_iter().enumerate() {
             let (out, mut said) = mpsc::channel(EVENTS_WAITING_MAX);
-            let last = last_ms.get(&self.status.feeds[index].name).and_then(|ms| i64::try_from(*ms).ok());
+            let last = self.undurable[index].durable_ms.and_then(|ms| i64::try_from(ms).ok());
             let run = feed.run(out, stop.clone(), last);
             let all = all.clone();
             let pass_on = async move {
@@ -268,9 +281,10 @@ impl Writer {
                 self.tell_status();
             }
         }
+        let asked = Instant::now();
         info!("the feeds are closed");
         stop_feeds.send_replace(true);
-        // What the feeds have in hand, and the gaps they end with. A journal that is full takes no more.
+        // What the feeds have in hand, and the gaps they end with. It is taken whether or not there is room.
         let last_words = async {
             while let Some(said) = events.recv().await {
                 self.take(said)?;
@@ -280,11 +294,61 @@ impl Writer {
         if let Ok(taken) = timeout(CLOSE_MAX, last_words).await {
             taken?;
         }
+        if let Some(from_ms) = self.full_since.take() {
+            self.note_full(from_ms)?;
+        }
         self.journal.tick(now_ms())?;
-        self.journal.commit()?;
+        let closed = self.commit_by(asked + FULL_MAX).await;
+        if let Err(error) = closed {
+            return Err(self.give_up(error));
+        }
         self.positions.committed();
         self.positions.write();
         self.tell_status();
+        Ok(())
+    }
+
+    /// Makes durable what came; a disk that is full is tried again until then, while archived segments make room.
+    async fn commit_by(&mut self, until: Instant) -> Result<(), JournalError> {
+        let mut told = false;
+        loop {
+            match self.journal.commit() {
+                Err(error) if error.retry() && Instant::now() < until => {
+                    if !std::mem::replace(&mut told, true) {
+                        warn!(%error, "the journal cannot be closed before there is room");
+                    }
+                    let again = Instant::now() + FULL_PAUSE_DRAINING;
+                    tokio::select! {
+                        released = Archive::done(&mut self.archive) => self.remove(released),
+                        () = sleep_until(again.into()) => {}
+                    }
+                }
+                done => return done,
+            }
+        }
+    }
+
+    /// Says what is lost because it could not be made durable, in the journal as well if that takes so much. What logs
+    /// have is read again, and where no gap is noted here, the next start notes one from the last durable frame on.
+    fn give_up(&mut self, error: JournalError) -> anyhow::Error {
+        let lost: u64 = self.undurable.iter().map(|feed| feed.frames).sum();
+        self.journal.discard();
+        let noted = self.note_lost().and_then(|()| self.journal.commit());
+        if let Err(error) = noted {
+            warn!(%error, "the gap is not noted now; the next start notes it");
+        }
+        anyhow::Error::new(error).context(format!("closing the journal: {lost} messages are not durable and lost"))
+    }
+
+    fn note_lost(&mut self) -> Result<(), JournalError> {
+        let now = now_ms();
+        for (feed, undurable) in self.status.feeds.iter().zip(&self.undurable).filter(|(_, lost)| lost.frames > 0) {
+            let from_ms = undurable.durable_ms;
+            let to_ms = now.max(from_ms.unwrap_or(0));
+            let detail = format!("{} messages were not durable when the job ended", undurable.frames);
+            let (feed, reason) = (feed.name.clone(), "journal_full".to_owned());
+            self.journal.gap(now, Gap { feed, from_ms, to_ms, reason, detail })?;
+        }
         Ok(())
     }
 
@@ -381,6 +445,7 @@ impl Writer {
                     feed.frames += 1;
                     feed.bytes += frame.bytes.len() as u64;
                     feed.last_ms = Some(at_ms);
+                    self.undurable[index].frames += 1;
                     self.journal.append(&feed.name, at_ms, &frame.bytes)?;
                 }
             }
@@ -435,6 +500,9 @@ impl Writer {
                 self.status.commits += 1;
                 self.status.commit_seconds += started.elapsed().as_secs_f64();
                 (self.dirty, self.committed) = (None, Instant::now());
+                for (feed, undurable) in self.status.feeds.iter().zip(&mut self.undurable) {
+                    *undurable = Undurable { frames: 0, durable_ms: feed.last_ms.or(undurable.durable_ms) };
+                }
                 if self.status.error.take().is_some() {
                     info!("the journal can be written again");
                 }
@@ -465,18 +533,24 @@ impl Writer {
             }
             Some(from_ms) if !full => {
                 self.full_since = None;
-                // The clock may have been set back.
-                let to_ms = now_ms().max(from_ms);
-                info!(seconds = to_ms.saturating_sub(from_ms) / 1_000, "the journal has room again");
-                for feed in &mut self.status.feeds {
-                    feed.gaps += 1;
-                    let (feed, from_ms) = (feed.name.clone(), Some(from_ms));
-                    let (reason, detail) = ("journal_full".to_owned(), "the feed was not read".to_owned());
-                    self.journal.gap(to_ms, Gap { feed, from_ms, to_ms, reason, detail })?;
-                }
+                info!(seconds = now_ms().saturating_sub(from_ms) / 1_000, "the journal has room again");
+                self.note_full(from_ms)?;
                 self.dirty.get_or_insert_with(Instant::now);
             }
             _ => {}
+        }
+        Ok(())
+    }
+
+    /// No feed was read from then until now.
+    fn note_full(&mut self, from_ms: u64) -> Result<(), JournalError> {
+        // The clock may have been set back.
+        let to_ms = now_ms().max(from_ms);
+        for feed in &mut self.status.feeds {
+            feed.gaps += 1;
+            let (feed, from_ms) = (feed.name.clone(), Some(from_ms));
+            let (reason, detail) = ("journal_full".to_owned(), "the feed was not read".to_owned());
+            self.journal.gap(to_ms, Gap { feed, from_ms, to_ms, reason, detail })?;
         }
         Ok(())
     }

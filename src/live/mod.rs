@@ -32,13 +32,13 @@ use ct_source::journal;
 use tracing::{error, info};
 
 pub use collect::{collect, now_ms};
-pub use collector::NeverReady;
+pub use collector::CollectorError;
 pub use feeds::feed;
 pub use logs::{access, known_logs, logs};
 
 use crate::cli::{RunArgs, Summary};
 use crate::cluster::exit::Exit;
-use crate::cluster::signals::{exit_at_second_signal, hangup_flag, stop_flag};
+use crate::cluster::signals::{exit_at_next_signal, exit_at_second_signal, hangup_flag, stop_flag};
 use crate::config::Config;
 use crate::fail::Failure;
 use crate::job::{
@@ -47,12 +47,14 @@ use crate::job::{
 use crate::progress::{Status, Ticker};
 use crate::summary::{self, Account};
 use crate::telemetry;
-use collector::Collector;
+use collector::{Collector, DRAIN_MAX};
 use told::CollectorPlan;
 use view::View;
 
 /// How long the end of a job waits for hot state to catch up.
 const HOT_DEADLINE: Duration = Duration::from_secs(5);
+/// How long the journal has to be closed after a second signal.
+const AT_ONCE: Duration = Duration::from_secs(1);
 /// How often a journal that cannot be written is relieved.
 const RELIEVE_EVERY: Duration = Duration::from_secs(2);
 /// How often hot state and the end of the journal are looked at.
@@ -196,7 +198,10 @@ pub fn run(args: &RunArgs) -> Result<Exit, Failure> {
     drop(starting);
     let ended = run_cluster(&plan, &config.log, &watch, &stop);
     drop(looker);
-    collector.drain();
+    // Workers that were stopped by a second signal are no reason to wait.
+    let at_once = matches!(&ended, Err(failure) if failure.is_stopped());
+    let _ending = exit_at_next_signal()?;
+    let closed = collector.drain(if at_once { AT_ONCE } else { DRAIN_MAX });
     let restarts = ended?;
     let ended_at = Instant::now();
     let report = Arc::into_inner(applier).map(|applier| applier.finish(HOT_DEADLINE));
@@ -227,6 +232,7 @@ pub fn run(args: &RunArgs) -> Result<Exit, Failure> {
         Summary::None => String::new(),
     };
     summary::print(&text).context("writing the summary")?;
+    closed?;
     Ok(Exit::Done)
 }
 

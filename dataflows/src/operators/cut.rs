@@ -161,7 +161,7 @@ impl Sum {
                 self.cut.counts += &tail.counts;
                 self.cut.counts.coverage -= denied;
                 self.cut.broken.extend(tail.broken);
-                self.cut.next = tail.position.next(tail.last);
+                self.cut.next = tail.next.unwrap_or_else(|| tail.position.next(tail.last));
                 self.cut.lines = if tail.last { 0 } else { self.cut.lines + tail.lines };
             }
         }
@@ -219,6 +219,23 @@ mod tests {
         let cut = sum.take();
         assert_eq!(cut.lines_before, [(at, 3)]);
         assert_eq!((cut.sequence, cut.complete), (6, true));
+    }
+
+    #[test]
+    fn a_stretch_that_cannot_be_read_is_one_epoch() {
+        let mut sum = Sum::new(CutStart { sequence: 1, from: Position::default(), lines: 0, segments: 9 });
+        let after = [(0, 4), (2, 1)].map(|(segment, chunk)| Position { segment, chunk });
+        for ((epoch, mut weights), after) in
+            [weight(0, 0, 3, false, true), weight(0, 4, 2, true, true)].into_iter().zip(after)
+        {
+            weights[0].tail.as_mut().expect("it has one").next = Some(after);
+            assert!(sum.add(epoch, weights));
+            assert_eq!(sum.cut.next, after);
+        }
+        assert!(!sum.add(Position { segment: 1, chunk: 0 }.epoch(), Vec::new()));
+        let (epoch, weights) = weight(2, 1, 1, false, true);
+        assert!(sum.add(epoch, weights));
+        assert_eq!(sum.take().lines, 1);
     }
 
     #[test]

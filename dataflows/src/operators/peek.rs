@@ -101,8 +101,8 @@ impl Asker {
 /// the block stands in its segment is known only when all before it are read.
 pub fn read_block(reader: &mut Reader, block: Block) -> Peeked {
     let Block { position, feed, at, age, generation, segment_name, offset, lines_before, text, .. } = block;
-    let Block { gaps, of_logs, overlong, last, broken, .. } = block;
-    let mut tail = Tail { position, at, age, generation, last, ..Tail::default() };
+    let Block { gaps, of_logs, overlong, last, next, broken, .. } = block;
+    let mut tail = Tail { position, at, age, generation, last, next, ..Tail::default() };
     tail.counts.gaps = gaps.len() as u64;
     tail.lost_of_logs = gaps.iter().any(|gap| gap.loses_lines_of(LOGS));
     tail.counts.bytes = text.len() as u64;

@@ -1,9 +1,12 @@
 //! Follows a journal for the workers of a process, while somebody else writes it.
 //!
 //! Each worker has a thread that goes through all batches and reads the bodies of its own: batch `b` of segment `s` belongs
-//! to worker `(s + b) % (processes * workers)`. Every position of the journal is one block, whatever became of the
+//! to worker `(s + b) % (processes * workers)`. Every position of the journal is in one block, whatever became of the
 //! batch there, and every segment ends with a block of its own, so that positions follow each other without a hole.
-//! What is damaged or missing is told as gaps.
+//!
+//! What is damaged or missing is told as gaps. All of a stretch that cannot be read is one block, which has its gaps and
+//! says what follows: a job goes on in front of the stretch, or behind it, and tells of it once. The block comes when
+//! the next good batch does, which tells until when messages are missing.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -42,6 +45,8 @@ pub struct JournalBlock {
     pub gaps: Vec<Gap>,
     /// The segment ends here.
     pub last: bool,
+    /// What follows, where it is neither the next batch nor the next segment.
+    pub next: Option<(u32, u32)>,
 }
 
 /// News of a journal.
@@ -63,18 +68,7 @@ pub fn follow(dir: &Path, placement: Placement, from: (u32, u32), age: Age) -> R
     for worker in 0..placement.workers {
         let (outlet, inlet) = inlet(worker, BLOCKS_WAITING_MAX);
         inlets.push(inlet);
-        let reader = JournalReader::open(dir, from);
-        let mut follower = Follower {
-            placement,
-            worker,
-            reader,
-            next: from,
-            told: from,
-            age,
-            last_ms: None,
-            gaps: Vec::new(),
-            outlet,
-        };
+        let mut follower = Follower::new(dir, placement, worker, from, age, outlet);
         thread::Builder::new()
             .name(format!("ct-tail-{worker}"))
             .spawn(move || follower.run())
@@ -95,12 +89,25 @@ struct Follower {
     age: Age,
     /// When the last batch was written, unix ms.
     last_ms: Option<u64>,
-    /// To be told with the next batch.
-    gaps: Vec<Gap>,
+    /// Between `next` and the batch that comes next; of a segment's damage one.
+    lost: Vec<Lost>,
     outlet: Outlet<Result<News, JournalError>>,
 }
 
 impl Follower {
+    fn new(
+        dir: &Path,
+        placement: Placement,
+        worker: usize,
+        from: (u32, u32),
+        age: Age,
+        outlet: Outlet<Result<News, JournalError>>,
+    ) -> Self {
+        let reader = JournalReader::open(dir, from);
+        let last_ms = Some(age.at_ms).filter(|at_ms| *at_ms > 0);
+        Self { placement, worker, reader, next: from, told: from, age, last_ms, lost: Vec::new(), outlet }
+    }
+
     fn run(&mut self) {
         loop {
             let step = match self.reader.next_batch() {
@@ -131,31 +138,46 @@ impl Follower {
     }
 
     fn take(&mut self, batch: &Batch) -> Result<(), Stop> {
-        if let Kind::Missing { from_segment, to_segment } = batch.kind {
-            let detail = format!("segments {from_segment} to {to_segment} were deleted before they were read");
-            self.gaps.push(self.lost("journal_missing", detail));
-            return self.pass((to_segment.saturating_add(1), 0));
-        }
-        if let Kind::Damaged { damage, .. } = &batch.kind {
-            self.gaps.push(self.lost("journal_damaged", told(damage)));
-            return if batch.segment > self.next.0 { self.pass((batch.segment, 0)) } else { Ok(()) };
-        }
-        self.pass((batch.segment, batch.batch))?;
-        let own = self.owns(self.next);
         let at_ms = batch.at_ms();
-        at_ms.into_iter().for_each(|at_ms| self.age.reach(at_ms));
-        let mut block = JournalBlock { offset: batch.offset, at_ms, lines_before: 1, ..self.block() };
+        match &batch.kind {
+            Kind::Missing { from_segment, to_segment } => {
+                self.lost.push(Lost::Segments(*from_segment, *to_segment));
+                return Ok(());
+            }
+            Kind::Damaged { damage, .. } => {
+                self.last_ms = self.last_ms.max(at_ms);
+                match self.lost.last_mut() {
+                    // A reader that comes later sees both at once.
+                    Some(Lost::Batches(segment, before)) if *segment == batch.segment => before.bytes += damage.bytes,
+                    _ => self.lost.push(Lost::Batches(batch.segment, damage.clone())),
+                }
+                return Ok(());
+            }
+            _ => {}
+        }
         // What was lost came before this batch.
         let to_ms = at_ms.or(self.last_ms).unwrap_or_default();
-        block.gaps = self.gaps.drain(..).map(|gap| Gap { to_ms: to_ms.max(gap.from_ms.unwrap_or(0)), ..gap }).collect();
+        let mut gaps: Vec<Gap> = self.lost.iter().map(|lost| self.gap(lost, to_ms)).collect();
+        self.lost.clear();
+        let place = (batch.segment, batch.batch);
+        if !gaps.is_empty() && self.next < place {
+            let gaps = std::mem::take(&mut gaps);
+            let block = JournalBlock { gaps, last: self.next.0 < place.0, next: Some(place), ..self.block() };
+            self.next = place;
+            self.send(block)?;
+        }
+        self.pass(place)?;
+        let own = self.owns(self.next);
+        at_ms.into_iter().for_each(|at_ms| self.age.reach(at_ms));
+        let mut block = JournalBlock { offset: batch.offset, at_ms, lines_before: 1, gaps, ..self.block() };
         match &batch.kind {
             Kind::Frames { feed, .. } if own => {
                 block.feed = Arc::clone(feed);
                 match self.reader.body(batch).map_err(Stop::Failed)? {
                     Body::Whole(text) => block.text = text,
                     Body::Damaged(damage) => {
-                        let lost = self.lost("journal_damaged", told(&damage));
-                        block.gaps.push(Gap { feed: feed.to_string(), to_ms, ..lost });
+                        let lost = self.gap(&Lost::Batches(batch.segment, damage), to_ms);
+                        block.gaps.push(Gap { feed: feed.to_string(), ..lost });
                     }
                 }
             }
@@ -184,9 +206,16 @@ impl Follower {
         JournalBlock { segment, batch, age: self.age, ..JournalBlock::default() }
     }
 
-    /// A gap of all feeds since the last batch, up to a time that is not known so far.
-    fn lost(&self, reason: &str, detail: String) -> Gap {
-        Gap { feed: ALL_FEEDS.to_owned(), from_ms: self.last_ms, to_ms: 0, reason: reason.to_owned(), detail }
+    /// A gap of all feeds since the last batch.
+    fn gap(&self, lost: &Lost, to_ms: u64) -> Gap {
+        let (reason, detail) = match lost {
+            Lost::Segments(from, to) => {
+                ("journal_missing", format!("segments {from} to {to} were deleted before they were read"))
+            }
+            Lost::Batches(_, damage) => ("journal_damaged", told(damage)),
+        };
+        let (feed, reason, from_ms) = (ALL_FEEDS.to_owned(), reason.to_owned(), self.last_ms);
+        Gap { feed, from_ms, to_ms: to_ms.max(from_ms.unwrap_or(0)), reason, detail }
     }
 
     fn owns(&self, (segment, batch): (u32, u32)) -> bool {
@@ -200,6 +229,14 @@ impl Follower {
         }
         Ok(())
     }
+}
+
+/// What cannot be read.
+enum Lost {
+    /// From and to, both ends included.
+    Segments(u32, u32),
+    /// Of this segment.
+    Batches(u32, Damage),
 }
 
 enum Stop {
@@ -220,3 +257,6 @@ fn told(damage: &Damage) -> String {
         None => format!("{} bytes: {}", damage.bytes, damage.why),
     }
 }
+
+#[cfg(test)]
+mod tests;

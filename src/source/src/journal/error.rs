@@ -13,6 +13,13 @@ pub enum JournalError {
     #[error("{}: is not a journal's id (32 hex digits); move the directory away to begin a new journal", path.display())]
     Id { path: PathBuf },
 
+    #[error(
+        "{}: an earlier version wrote this journal (format 1); publish what it has with that version, then move the \
+         directory away to begin a new journal",
+        path.display()
+    )]
+    Format { path: PathBuf },
+
     #[error("{}: {action} failed", path.display())]
     Io { action: &'static str, path: PathBuf, source: io::Error },
 
@@ -49,6 +56,7 @@ impl JournalError {
             Self::Io { source, .. } => is_full(source),
             Self::Locked { .. }
             | Self::Id { .. }
+            | Self::Format { .. }
             | Self::Sync { .. }
             | Self::Poisoned { .. }
             | Self::Frame { .. }

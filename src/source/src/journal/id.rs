@@ -8,6 +8,8 @@ use std::path::Path;
 use super::{JournalError, sync_dir};
 
 const HEX_DIGITS: usize = 32;
+/// Behind the id. Format 1 had nothing there, and marks whose check did not tell where they belong.
+const FORMAT: &str = "format 2\n";
 
 /// 128 random bits; shown as 32 lower-case hex digits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -18,8 +20,14 @@ impl JournalId {
     pub fn read(dir: &Path) -> Result<Option<Self>, JournalError> {
         let path = dir.join("id");
         let mut text = Vec::new();
-        match File::open(&path).and_then(|file| file.take(HEX_DIGITS as u64 + 2).read_to_end(&mut text)) {
-            Ok(_) => Self::parse(&text).map(Some).ok_or(JournalError::Id { path }),
+        match File::open(&path)
+            .and_then(|file| file.take((HEX_DIGITS + FORMAT.len()) as u64 + 2).read_to_end(&mut text))
+        {
+            Ok(_) => match text.strip_suffix(FORMAT.as_bytes()) {
+                Some(id) => Self::parse(id).map(Some).ok_or(JournalError::Id { path }),
+                None if Self::parse(&text).is_some() => Err(JournalError::Format { path: dir.to_owned() }),
+                None => Err(JournalError::Id { path }),
+            },
             Err(source) if source.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(source) => Err(JournalError::io("reading", &path)(source)),
         }
@@ -30,15 +38,19 @@ impl JournalId {
         if let Some(id) = Self::read(dir)? {
             return Ok(id);
         }
-        let id = Self(u128::from_be_bytes(random));
+        let id = Self::of(random);
         let (path, new) = (dir.join("id"), dir.join("id.new"));
         let written = File::create(&new).and_then(|mut file| {
-            file.write_all(format!("{id}\n").as_bytes())?;
+            file.write_all(format!("{id}\n{FORMAT}").as_bytes())?;
             file.sync_all()
         });
         written.map_err(JournalError::io("writing", &new))?;
         fs::rename(&new, &path).and_then(|()| sync_dir(dir)).map_err(JournalError::io("writing", &path))?;
         Ok(id)
+    }
+
+    pub(super) fn of(random: [u8; 16]) -> Self {
+        Self(u128::from_be_bytes(random))
     }
 
     fn parse(text: &[u8]) -> Option<Self> {
@@ -81,7 +93,13 @@ mod tests {
         let id = JournalId::read_or_create(dir.path(), [7; 16]).unwrap();
         assert_eq!(id.to_string(), "07".repeat(16));
         assert_eq!(JournalId::read_or_create(dir.path(), [8; 16]).unwrap(), id);
-        fs::write(dir.path().join("id"), "not an id").unwrap();
-        assert!(matches!(JournalId::read_or_create(dir.path(), [8; 16]), Err(JournalError::Id { .. })));
+        let path = dir.path().join("id");
+        assert_eq!(fs::read_to_string(&path).unwrap(), format!("{id}\nformat 2\n"));
+        for text in ["not an id", "format 2\n", &format!("{id}\nformat 3\n"), &format!("{id}\nformat 2\n\n")] {
+            fs::write(&path, text).unwrap();
+            assert!(matches!(JournalId::read_or_create(dir.path(), [8; 16]), Err(JournalError::Id { .. })), "{text}");
+        }
+        fs::write(&path, format!("{id}\n")).unwrap();
+        assert!(matches!(JournalId::read_or_create(dir.path(), [8; 16]), Err(JournalError::Format { .. })));
     }
 }

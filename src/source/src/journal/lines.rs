@@ -16,7 +16,7 @@ impl Lines {
     /// Takes a line, given without its line end. `None` for a mark; else the feed, where a mark before it names one.
     pub fn take(&mut self, line: &[u8]) -> Option<Option<&Arc<str>>> {
         if self.bytes_left == 0
-            && let Some(mark) = Mark::decode(line)
+            && let Some(mark) = Mark::decode_of_any(line)
         {
             self.bytes_left = mark.bytes();
             if let About::Frames { feed, .. } = mark.about {
@@ -31,12 +31,14 @@ impl Lines {
 
 #[cfg(test)]
 mod tests {
+    use super::super::JournalId;
+    use super::super::mark::Seal;
     use super::*;
 
     fn mark(feed: &str, bytes: u64) -> Vec<u8> {
         let about = About::Frames { feed: feed.into(), lines: 1, bytes, crc32: 0 };
         let mut line = Vec::new();
-        Mark { batch: 0, at_ms: 1, about }.encode(&mut line);
+        Mark { batch: 0, at_ms: 1, about }.encode(Seal::of(JournalId::of([1; 16]), 1), &mut line);
         line.pop();
         line
     }

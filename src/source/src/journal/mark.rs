@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::{BODY_BYTES_MAX, FEED_BYTES_MAX, Gap, JournalError};
+use super::{BODY_BYTES_MAX, FEED_BYTES_MAX, Gap, JournalError, JournalId};
 
 /// How every mark begins.
 pub(super) const PREFIX: &[u8] = br#"{"message_type":"ct_stream_batch","data":{"batch":"#;
@@ -19,6 +19,24 @@ const DETAIL_BYTES_MAX: usize = 1 << 10;
 const MESSAGE_TYPE: &str = "ct_stream_batch";
 const NO_BODY_CRC32: &str = "00000000";
 const CHECK: &[u8] = br#","check":"01234567"}}"#;
+
+/// What the checks of a segment's marks begin with, so that a mark of another segment, of another journal, or of what the
+/// file held in an earlier life is not taken for one of its own.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Seal(u32);
+
+impl Seal {
+    /// The CRC-32 of the name under which the segment is archived.
+    pub(super) fn of(journal: JournalId, segment: u32) -> Self {
+        Self(crc32fast::hash(format!("{journal}-{segment:010}").as_bytes()))
+    }
+
+    fn check(self, text: &[u8]) -> u32 {
+        let mut hasher = crc32fast::Hasher::new_with_initial(self.0);
+        hasher.update(text);
+        hasher.finalize()
+    }
+}
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Mark {
@@ -70,7 +88,11 @@ struct Data<'a> {
 
 impl Mark {
     /// Appends the mark and its line end.
-    pub(super) fn encode(&self, out: &mut Vec<u8>) {
+    pub(super) fn encode(&self, seal: Seal, out: &mut Vec<u8>) {
+        self.encode_by(|text| seal.check(text), out);
+    }
+
+    fn encode_by(&self, check: impl FnOnce(&[u8]) -> u32, out: &mut Vec<u8>) {
         let mut data = Data {
             batch: self.batch,
             feed: None,
@@ -92,12 +114,24 @@ impl Mark {
         let line = Line { message_type: MESSAGE_TYPE.into(), data };
         serde_json::to_writer(&mut *out, &line).expect("numbers and texts are JSON, and memory takes them");
         out.truncate(out.len() - b"}}".len());
-        let check = crc32fast::hash(&out[begin..]);
+        let check = check(&out[begin..]);
         out.extend_from_slice(format!(",\"check\":\"{check:08x}\"}}}}\n").as_bytes());
     }
 
-    /// Reads a mark from a line, given without its line end.
-    pub(super) fn decode(line: &[u8]) -> Option<Self> {
+    /// Reads a mark from a line of the segment, given without its line end.
+    pub(super) fn decode(line: &[u8], seal: Seal) -> Option<Self> {
+        Self::decode_by(line, |text| seal.check(text))
+    }
+
+    /// The same of a segment that is not known. Whether the mark is one of its own, and whole, is not.
+    pub(super) fn decode_of_any(line: &[u8]) -> Option<Self> {
+        let digits =
+            line.len().checked_sub(CHECK.len()).and_then(|at| line[at..].get(b",\"check\":\"".len()..)?.get(..8))?;
+        let check = u32::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()?;
+        Self::decode_by(line, |_| check)
+    }
+
+    fn decode_by(line: &[u8], check: impl FnOnce(&[u8]) -> u32) -> Option<Self> {
         let text = &line[..line.len().checked_sub(CHECK.len())?];
         // Most lines that are no marks stop here.
         if !text.starts_with(PREFIX) {
@@ -117,7 +151,7 @@ impl Mark {
         let mark = Self { batch: data.batch, at_ms: data.at_ms, about };
         // Also compares the check.
         let mut again = Vec::with_capacity(line.len() + 1);
-        mark.encode(&mut again);
+        mark.encode_by(check, &mut again);
         (again.strip_suffix(b"\n") == Some(line)).then_some(mark)
     }
 
@@ -160,9 +194,14 @@ mod tests {
         Mark { batch: u32::MAX, at_ms: 6, about: About::Gap(gap) }
     }
 
+    /// Of the segment 0707…07-0000000003.
+    fn seal() -> Seal {
+        Seal::of(JournalId::of([7; 16]), 3)
+    }
+
     fn text(mark: &Mark) -> String {
         let mut out = Vec::new();
-        mark.encode(&mut out);
+        mark.encode(seal(), &mut out);
         String::from_utf8(out).unwrap()
     }
 
@@ -170,14 +209,19 @@ mod tests {
     #[track_caller]
     fn check(mark: &Mark, want: &str) {
         assert_eq!(text(mark), format!("{want}\n"));
-        assert_eq!(Mark::decode(want.as_bytes()).as_ref(), Some(mark));
+        assert_eq!(Mark::decode(want.as_bytes(), seal()).as_ref(), Some(mark));
+        assert_eq!(Mark::decode_of_any(want.as_bytes()).as_ref(), Some(mark));
+        for (journal, segment) in [([7; 16], 2), ([8; 16], 3)] {
+            assert_eq!(Mark::decode(want.as_bytes(), Seal::of(JournalId::of(journal), segment)), None);
+        }
         for bit in 0..want.len() * 8 {
             let mut line = want.as_bytes().to_vec();
             line[bit / 8] ^= 1 << (bit % 8);
-            assert_eq!(Mark::decode(&line), None, "bit {bit}");
+            assert_eq!(Mark::decode(&line, seal()), None, "bit {bit}");
         }
         for end in 0..want.len() {
-            assert_eq!(Mark::decode(&want.as_bytes()[..end]), None);
+            assert_eq!(Mark::decode(&want.as_bytes()[..end], seal()), None);
+            assert_eq!(Mark::decode_of_any(&want.as_bytes()[..end]), None);
         }
     }
 
@@ -185,7 +229,7 @@ mod tests {
     fn a_mark_of_frames() {
         check(
             &frames(),
-            r#"{"message_type":"ct_stream_batch","data":{"batch":0,"feed":"a \"b\"","at_ms":1790000000000,"lines":12,"bytes":34567,"crc32":"89abcdef","check":"bd682675"}}"#,
+            r#"{"message_type":"ct_stream_batch","data":{"batch":0,"feed":"a \"b\"","at_ms":1790000000000,"lines":12,"bytes":34567,"crc32":"89abcdef","check":"50352239"}}"#,
         );
     }
 
@@ -193,7 +237,7 @@ mod tests {
     fn a_tick() {
         check(
             &Mark { batch: 1, at_ms: 1_790_000_000_000, about: About::Tick },
-            r#"{"message_type":"ct_stream_batch","data":{"batch":1,"at_ms":1790000000000,"lines":0,"bytes":0,"crc32":"00000000","check":"b525e859"}}"#,
+            r#"{"message_type":"ct_stream_batch","data":{"batch":1,"at_ms":1790000000000,"lines":0,"bytes":0,"crc32":"00000000","check":"91a76a38"}}"#,
         );
     }
 
@@ -201,7 +245,7 @@ mod tests {
     fn a_gap() {
         check(
             &gap("x\ny"),
-            r#"{"message_type":"ct_stream_batch","data":{"batch":4294967295,"gap":{"feed":"a","from_ms":null,"to_ms":5,"reason":"lagging","detail":"x\ny"},"at_ms":6,"bytes":0,"crc32":"00000000","check":"0ab29f4e"}}"#,
+            r#"{"message_type":"ct_stream_batch","data":{"batch":4294967295,"gap":{"feed":"a","from_ms":null,"to_ms":5,"reason":"lagging","detail":"x\ny"},"at_ms":6,"bytes":0,"crc32":"00000000","check":"171a2279"}}"#,
         );
     }
 
@@ -215,16 +259,16 @@ mod tests {
         let longest = Mark { batch: u32::MAX, at_ms: u64::MAX, about: About::Gap(gap) };
         let line = text(&longest);
         assert!(line.len() as u64 <= MARK_BYTES_MAX, "{}", line.len());
-        assert_eq!(Mark::decode(line.trim_end().as_bytes()), Some(longest));
+        assert_eq!(Mark::decode(line.trim_end().as_bytes(), seal()), Some(longest));
     }
 
     /// A right check is not enough: there is one way to write a mark.
     #[test]
     fn other_ways_to_write_it() {
-        let with_check = |text: &str| format!("{text},\"check\":\"{:08x}\"}}}}", crc32fast::hash(text.as_bytes()));
+        let with_check = |text: &str| format!("{text},\"check\":\"{:08x}\"}}}}", seal().check(text.as_bytes()));
         let line = text(&frames());
         let bare = line.rsplit_once(",\"check\"").unwrap().0;
-        assert!(Mark::decode(with_check(bare).as_bytes()).is_some());
+        assert!(Mark::decode(with_check(bare).as_bytes(), seal()).is_some());
         for (from, to) in [
             ("\"batch\":0", "\"batch\":00"),
             ("\"batch\":0", "\"batch\":0 "),
@@ -239,7 +283,7 @@ mod tests {
         ] {
             let other = bare.replacen(from, to, 1);
             assert_ne!(other, bare, "{from}");
-            assert_eq!(Mark::decode(with_check(&other).as_bytes()), None, "{other}");
+            assert_eq!(Mark::decode(with_check(&other).as_bytes(), seal()), None, "{other}");
         }
     }
 }

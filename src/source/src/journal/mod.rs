@@ -3,7 +3,7 @@
 //! One [`Journal`] writes, any number of [`JournalReader`]s in other processes of the host tail it. It is a directory:
 //!
 //! ```text
-//! id                  the journal's random id, made once
+//! id                  the journal's random id, made once, and the number of this format
 //! lock                flock'ed by the writer
 //! head                what is durable: read by living readers, worth nothing after a power loss
 //! 0000000001.jsonl    segments: numbers from 1, without gaps, never used twice
@@ -23,6 +23,7 @@
 //! What always holds:
 //! - Readers see only what is durable, and see it once, in order, at the same `(segment, batch)` whenever they ask.
 //! - A segment is appended to by one incarnation of the writer, and never changes once a later one has data.
+//! - A mark's check is seeded with the journal's id and the segment's number: elsewhere it is none.
 //! - A line is a mark where the structure says so, and nowhere else: frames may hold the same text.
 //! - Damage costs the batches it hit. It is reported at its place, as are segments that are gone; the rest is read.
 //!

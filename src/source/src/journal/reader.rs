@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::head::Head;
 use super::scan::Scan;
-use super::{Batch, Body, JournalError, Kind, list_segments, segment_path};
+use super::{Batch, Body, JournalError, JournalId, Kind, list_segments, segment_path};
 
 /// Bytes that are durable in the journal in `dir` and lie behind `position`: a segment, and bytes from its start.
 ///
@@ -34,6 +34,8 @@ pub fn bytes_behind(dir: &Path, position: (u32, u64)) -> Result<u64, JournalErro
 pub struct JournalReader {
     dir: PathBuf,
     head_file: Option<File>,
+    /// Once there is one.
+    id: Option<JournalId>,
     /// As it was last seen.
     head: Option<Head>,
     /// All that it covers was returned.
@@ -54,6 +56,7 @@ impl JournalReader {
     pub fn open(dir: &Path, from: (u32, u32)) -> Self {
         Self {
             dir: dir.to_owned(),
+            id: None,
             head_file: None,
             head: None,
             at_end: false,
@@ -82,6 +85,10 @@ impl JournalReader {
             return Ok(None);
         }
         (self.head, self.at_end) = (head, false);
+        // It is made before the head, and never changes.
+        if self.id.is_none() {
+            self.id = JournalId::read(&self.dir)?;
+        }
         self.next_before_head()
     }
 
@@ -98,22 +105,22 @@ impl JournalReader {
     pub fn body(&self, batch: &Batch) -> Result<Body, JournalError> {
         batch.body_by(|at, bytes| match &self.scan {
             Some(scan) if scan.segment() == batch.segment => scan.read(at, bytes),
-            _ => match Scan::open(&self.dir, batch.segment)? {
-                Some(scan) => scan.read(at, bytes),
-                None => Err(JournalError::Gone { segment: batch.segment }),
-            },
+            _ => {
+                let scan = self.id.map(|id| Scan::open(&self.dir, id, batch.segment)).transpose()?.flatten();
+                scan.ok_or(JournalError::Gone { segment: batch.segment })?.read(at, bytes)
+            }
         })
     }
 
     fn next_before_head(&mut self) -> Result<Option<Batch>, JournalError> {
-        let Some(head) = self.head else { return Ok(None) };
+        let (Some(head), Some(id)) = (self.head, self.id) else { return Ok(None) };
         loop {
             let Some(scan) = &mut self.scan else {
                 // Behind the end there is nothing to open so far.
                 if self.segment > head.segment {
                     return Ok(None);
                 }
-                self.scan = Scan::open(&self.dir, self.segment)?;
+                self.scan = Scan::open(&self.dir, id, self.segment)?;
                 if self.scan.is_none() {
                     match self.skip_missing(head)? {
                         Skipped::Nothing => return Ok(None),
@@ -131,8 +138,8 @@ impl JournalReader {
                 return Ok(None);
             }
             while let Some(batch) = scan.step(limit)? {
-                // Of damage, too: what lies before the ordinal that follows it was returned to whoever resumes there.
-                if self.from == 0 || scan.next() > self.from {
+                // Of damage, too: whoever resumes at the ordinal that follows it was told, unless it hit none before that.
+                if batch.batch >= self.from || scan.next() > self.from {
                     return Ok(Some(batch));
                 }
             }

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 
 use memchr::{memchr, memmem};
 
-use super::mark::{About, MARK_BYTES_MAX, MARK_BYTES_MIN, Mark, PREFIX};
-use super::{Batch, Damage, JournalError, Kind, segment_path};
+use super::mark::{About, MARK_BYTES_MAX, MARK_BYTES_MIN, Mark, PREFIX, Seal};
+use super::{Batch, Damage, JournalError, JournalId, Kind, segment_path};
 
 /// Most marks are shorter.
 const MARK_BYTES_USUAL: u64 = 512;
@@ -18,6 +18,7 @@ pub(super) struct Scan {
     file: File,
     path: PathBuf,
     segment: u32,
+    seal: Seal,
     /// Where the next mark must be.
     offset: u64,
     /// Ordinal of that mark, and greater than that of any batch that was returned.
@@ -31,15 +32,16 @@ pub(super) struct Scan {
 }
 
 impl Scan {
-    /// `None` when the segment does not exist.
-    pub(super) fn open(dir: &Path, segment: u32) -> Result<Option<Self>, JournalError> {
+    /// A segment of this journal; `None` when it does not exist.
+    pub(super) fn open(dir: &Path, journal: JournalId, segment: u32) -> Result<Option<Self>, JournalError> {
         let path = segment_path(dir, segment);
         let file = match File::open(&path) {
             Ok(file) => file,
             Err(source) if source.kind() == std::io::ErrorKind::NotFound => return Ok(None),
             Err(source) => return Err(JournalError::io("opening", &path)(source)),
         };
-        Ok(Some(Self { file, path, segment, offset: 0, next: 0, least: 0, sound: 0, last_ms: None }))
+        let seal = Seal::of(journal, segment);
+        Ok(Some(Self { file, path, segment, seal, offset: 0, next: 0, least: 0, sound: 0, last_ms: None }))
     }
 
     pub(super) fn segment(&self) -> u32 {
@@ -161,7 +163,7 @@ impl Scan {
             text = self.read(place, MARK_BYTES_MAX.min(limit - place))?;
             newline = memchr(b'\n', &text);
         }
-        let mark = newline.and_then(|newline| Some((Mark::decode(&text[..newline])?, newline)));
+        let mark = newline.and_then(|newline| Some((Mark::decode(&text[..newline], self.seal)?, newline)));
         Ok(mark.map(|(mark, newline)| (mark, place + newline as u64 + 1)))
     }
 

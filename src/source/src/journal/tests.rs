@@ -110,10 +110,16 @@ impl Random {
 
 /// A tick as it stands in a segment, which a feed can send as a frame.
 fn look_alike(batch: u32) -> String {
+    look_alike_in(1, batch)
+}
+
+/// In a segment of the journal with the id that the tests give.
+fn look_alike_in(segment: u32, batch: u32) -> String {
     let text = format!(
         r#"{{"message_type":"ct_stream_batch","data":{{"batch":{batch},"at_ms":66,"lines":0,"bytes":0,"crc32":"00000000""#
     );
-    format!("{text},\"check\":\"{:08x}\"}}}}", crc32fast::hash(text.as_bytes()))
+    let name = format!("{}-{segment:010}", "01".repeat(16));
+    format!("{text},\"check\":\"{:08x}\"}}}}", crc32fast::hash([name, text.clone()].concat().as_bytes()))
 }
 
 #[test]
@@ -278,6 +284,34 @@ fn any_flipped_bit() {
         fs::write(segment_path(dir.path(), 1), &flipped).unwrap();
         let hit = begins.iter().rposition(|begin| *begin <= bit / 8).unwrap();
         check_damage(dir.path(), &batches, hit, &format!("bit {bit}"));
+    }
+}
+
+/// A batch that stands where it stood in another segment, or in an earlier life of the file, is damage.
+#[test]
+fn a_batch_of_another_segment_or_journal() {
+    let other = light_dir();
+    drop(Journal::open(other.path(), Options { segment_bytes: 1, ..Options::default() }, [2; 16]).unwrap());
+    let dir = light_dir();
+    for path in [dir.path(), other.path()] {
+        let (mut journal, _) = open_with(path, 1);
+        for text in ["one", "two"] {
+            for (at_ms, feed) in (1..).zip(["a", "b", "c"]) {
+                journal.append(feed, at_ms, text.as_bytes()).unwrap();
+            }
+            journal.commit().unwrap();
+        }
+    }
+    let whole = segment(dir.path(), 1);
+    let length = whole.len() / 3;
+    for from in [segment(dir.path(), 2), segment(other.path(), 1)] {
+        assert_eq!(from.len(), whole.len());
+        let mut text = whole.clone();
+        text[length..2 * length].copy_from_slice(&from[length..2 * length]);
+        fs::write(segment_path(dir.path(), 1), text).unwrap();
+        let want =
+            [line("a", "one"), Event::Damaged, line("c", "one"), line("a", "two"), line("b", "two"), line("c", "two")];
+        assert_eq!(read(dir.path(), (1, 0)), want);
     }
 }
 
@@ -727,7 +761,7 @@ fn names_that_are_no_segments() {
     }
     assert_eq!(segment_number("4294967295.jsonl"), Some(u32::MAX));
     let dir = tempfile::tempdir().unwrap();
-    fs::write(segment_path(dir.path(), u32::MAX), look_alike(0) + "\n").unwrap();
+    fs::write(segment_path(dir.path(), u32::MAX), look_alike_in(u32::MAX, 0) + "\n").unwrap();
     let mut journal = open(dir.path());
     journal.tick(1).unwrap();
     assert!(matches!(journal.commit(), Err(JournalError::Numbers { .. })));

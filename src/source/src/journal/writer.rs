@@ -23,7 +23,7 @@ use memchr::{memchr, memchr2_iter};
 use tracing::{Level, debug, enabled};
 
 use super::head::Head;
-use super::mark::{About, Mark, check_feed, cut_gap};
+use super::mark::{About, Mark, Seal, check_feed, cut_gap};
 use super::scan::Scan;
 use super::{
     BATCH_BYTES, Batch, Body, FRAME_BYTES_MAX, Gap, JournalError, JournalId, Kind, list_segments, segment_path,
@@ -86,6 +86,8 @@ pub struct Journal {
     newest_ms: u64,
     /// Ordinal of the next batch in the segment it will be in.
     batch: u32,
+    /// The same when the last commit was made.
+    batch_durable: u32,
     /// Frames behind `sealed`, and their batch to be.
     body: Vec<u8>,
     open: Option<Open>,
@@ -141,14 +143,14 @@ impl Journal {
         numbers.sort_unstable();
         let last = numbers.pop().unwrap_or(0);
         for number in numbers {
-            segments.insert(number, survey(dir, number, &mut recovery)?);
+            segments.insert(number, survey(dir, id, number, &mut recovery)?);
         }
         if old_head.segment > last {
             recovery.lost_bytes = old_head.bytes;
         }
         if last > 0 {
             let promised = if old_head.segment == last { old_head.bytes } else { 0 };
-            let (stored, file) = recover(dir, last, promised, &mut recovery)?;
+            let (stored, file) = recover(dir, id, last, promised, &mut recovery)?;
             // One that had batches is not begun again: a reader may go on behind them.
             if stored.bytes == 0 && promised == 0 && old_head.segment <= last {
                 current = Some(file);
@@ -179,6 +181,7 @@ impl Journal {
             sealed_ms: None,
             newest_ms: 0,
             batch: 0,
+            batch_durable: 0,
             body: Vec::new(),
             open: None,
         };
@@ -256,6 +259,13 @@ impl Journal {
         done
     }
 
+    /// Gives up what was appended and is not durable. No I/O.
+    pub fn discard(&mut self) {
+        (self.sealed_ms, self.open, self.batch) = (None, None, self.batch_durable);
+        self.sealed.clear();
+        self.body.clear();
+    }
+
     /// Appended, and not durable so far, in bytes. The caller bounds it, by a pause while commits fail.
     pub fn pending_bytes(&self) -> usize {
         self.sealed.len() + self.body.len()
@@ -330,7 +340,9 @@ impl Journal {
     }
 
     fn push(&mut self, at_ms: u64, about: About) {
-        Mark { batch: self.batch, at_ms, about }.encode(&mut self.sealed);
+        // A batch is in the segment that is appended to, or in the next one, which is begun when it is stored.
+        let segment = if self.current.is_some() { self.newest } else { self.newest.saturating_add(1) };
+        Mark { batch: self.batch, at_ms, about }.encode(Seal::of(self.id, segment), &mut self.sealed);
         self.sealed_ms.get_or_insert(at_ms);
         self.newest_ms = at_ms;
         self.batch += 1;
@@ -363,12 +375,14 @@ impl Journal {
         stored.first_ms = stored.first_ms.or(self.sealed_ms.take());
         self.unannounced = Some(Head { segment: self.newest, bytes: stored.bytes });
         if enabled!(Level::DEBUG) {
-            trace(self.newest, stored.bytes - self.sealed.len() as u64, &self.sealed);
+            let offset = stored.bytes - self.sealed.len() as u64;
+            trace(self.id, self.newest, offset, &self.sealed);
         }
         let is_old = stored.age_ms(self.newest_ms) >= self.options.segment_ms;
         if stored.bytes >= self.options.segment_bytes || is_old || self.batch >= BATCHES_MAX {
             (self.current, self.batch) = (None, 0);
         }
+        self.batch_durable = self.batch;
         self.sealed_ms = None;
         self.sealed.clear();
         self.sealed.shrink_to(BUFFER_BYTES_KEPT);
@@ -395,9 +409,10 @@ impl Journal {
 }
 
 /// Says which messages are durable now: those of `sealed`, batches at an offset of a segment.
-fn trace(segment: u32, mut offset: u64, mut sealed: &[u8]) {
+fn trace(journal: JournalId, segment: u32, mut offset: u64, mut sealed: &[u8]) {
+    let seal = Seal::of(journal, segment);
     let line = |text: &[u8]| memchr(b'\n', text).map_or(text.len(), |end| end + 1);
-    while let Some(mark) = Mark::decode(&sealed[..line(sealed).saturating_sub(1)]) {
+    while let Some(mark) = Mark::decode(&sealed[..line(sealed).saturating_sub(1)], seal) {
         let body = line(sealed);
         let end = body + usize::try_from(mark.bytes()).expect("a batch was made in memory");
         if let About::Frames { feed, .. } = &mark.about {
@@ -455,8 +470,8 @@ fn lock(dir: &Path) -> Result<File, JournalError> {
 }
 
 /// Reads the marks of a closed segment.
-fn survey(dir: &Path, segment: u32, recovery: &mut Recovery) -> Result<Stored, JournalError> {
-    let mut scan = Scan::open(dir, segment)?.ok_or(JournalError::Gone { segment })?;
+fn survey(dir: &Path, id: JournalId, segment: u32, recovery: &mut Recovery) -> Result<Stored, JournalError> {
+    let mut scan = Scan::open(dir, id, segment)?.ok_or(JournalError::Gone { segment })?;
     let mut stored = Stored { bytes: scan.length()?, first_ms: None };
     while let Some(batch) = scan.step(stored.bytes)? {
         note(&batch, &mut stored, recovery);
@@ -467,8 +482,14 @@ fn survey(dir: &Path, segment: u32, recovery: &mut Recovery) -> Result<Stored, J
 /// Cuts the torn tail off the newest segment and makes the rest durable. `promised` bytes of it are no torn tail.
 ///
 /// A batch that is not whole and has a whole one behind it is damage, which stays: it may have been promised.
-fn recover(dir: &Path, segment: u32, promised: u64, recovery: &mut Recovery) -> Result<(Stored, File), JournalError> {
-    let mut scan = Scan::open(dir, segment)?.ok_or(JournalError::Gone { segment })?;
+fn recover(
+    dir: &Path,
+    id: JournalId,
+    segment: u32,
+    promised: u64,
+    recovery: &mut Recovery,
+) -> Result<(Stored, File), JournalError> {
+    let mut scan = Scan::open(dir, id, segment)?.ok_or(JournalError::Gone { segment })?;
     let length = scan.length()?;
     let mut stored = Stored { bytes: if promised <= length { promised } else { 0 }, first_ms: None };
     while let Some(batch) = scan.step(length)? {

@@ -132,6 +132,29 @@ fn a_full_disk_is_waited_for() {
     }
 }
 
+/// What does not fit is given up for what does.
+#[test]
+fn what_is_discarded_leaves_no_trace() {
+    for segment_bytes in [1, u64::MAX] {
+        let mut case = Case::new(segment_bytes);
+        case.faults.writes_full.store(1, Ordering::Relaxed);
+        for (feed, text) in [("a", "1"), ("b", "2"), ("a", "3")] {
+            case.journal.append(feed, 1, text.as_bytes()).unwrap();
+        }
+        assert!(case.journal.commit().expect_err("the disk is full").retry());
+        case.journal.append("a", 2, b"4").unwrap();
+        case.journal.discard();
+        assert_eq!((case.journal.pending_bytes(), case.read()), (0, vec!["0".to_owned()]));
+        for text in ["5", "6"] {
+            case.journal.append(text, 3, text.as_bytes()).unwrap();
+            case.journal.commit().unwrap();
+        }
+        case.journal.discard();
+        assert_eq!(case.read(), ["0", "5", "6"]);
+        assert_eq!(case.stored_bytes(), case.journal.bytes());
+    }
+}
+
 #[test]
 fn a_failed_sync_is_not_repeated() {
     for segment_bytes in [1, u64::MAX] {
