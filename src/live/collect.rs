@@ -15,6 +15,7 @@ use anyhow::{Context, Result};
 use ct_source::certstream::{Event, Feed, State};
 use ct_source::journal::{Gap, Journal, JournalError, Options, Recovery};
 use ct_source::logs::{self, LogEvent, Logs};
+use tokio::runtime::Runtime;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::{sleep_until, timeout};
 use tracing::{error, info, warn};
@@ -83,7 +84,9 @@ pub fn collect(args: &WorkerArgs) -> Result<Exit, Failure> {
     let mut writer = Writer::new(journal, plan.journal.dir.clone(), names, archive, positions);
     writer.journal_bytes_max = plan.journal.mb_max << 20;
     writer.max_age_ms = max_age_ms;
-    runtime.block_on(writer.run(Sources { feeds, logs }, &recovery.last_ms, orders))?;
+    // The writer waits a hundred times a second: on threads that it shares, each time would wake another one.
+    let own = own_runtime().context("starting the writer")?;
+    own.block_on(writer.run(Sources { feeds, logs }, runtime, &recovery.last_ms, orders))?;
     Ok(Exit::Done)
 }
 
@@ -121,9 +124,14 @@ pub fn now_ms() -> u64 {
     u64::try_from(now.as_millis()).unwrap_or(u64::MAX)
 }
 
+/// For one thread.
+fn own_runtime() -> std::io::Result<Runtime> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build()
+}
+
 /// Runs a feed. It has a thread for itself, since it sleeps on it.
 fn on_a_thread(feed: impl Future + Send + 'static) -> std::io::Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let runtime = own_runtime()?;
     thread::Builder::new().name("feed".to_owned()).spawn(move || drop(runtime.block_on(feed)))?;
     Ok(())
 }
@@ -190,6 +198,7 @@ impl Writer {
     async fn run(
         mut self,
         sources: Sources,
+        runtime: &Runtime,
         last_ms: &BTreeMap<String, u64>,
         mut orders: mpsc::UnboundedReceiver<Order>,
     ) -> Result<()> {
@@ -212,8 +221,8 @@ impl Writer {
         }
         if let Some(logs) = sources.logs {
             let (out, mut said) = mpsc::channel(EVENTS_WAITING_MAX);
-            tokio::spawn(logs.run(self.positions.all(), out, stop.clone(), Arc::clone(&list_again)));
-            tokio::spawn(async move {
+            runtime.spawn(logs.run(self.positions.all(), out, stop.clone(), Arc::clone(&list_again)));
+            runtime.spawn(async move {
                 while let Some(said) = said.recv().await {
                     if all.send(Said::Log(said)).await.is_err() {
                         return;
