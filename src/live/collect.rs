@@ -15,6 +15,7 @@ use ct_model::message::log_line;
 use ct_source::certstream::{Event, Feed, State};
 use ct_source::journal::{Gap, Journal, JournalError, Options, Recovery};
 use ct_source::logs::{self, LogEvent, Logs};
+use tokio::runtime::Runtime;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::{sleep_until, timeout};
 use tracing::{error, info, warn};
@@ -101,7 +102,9 @@ pub fn collect(args: &WorkerArgs) -> Result<Exit, Failure> {
     for (feed, undurable) in writer.status.feeds.iter().zip(&mut writer.undurable) {
         undurable.durable_ms = recovery.last_ms.get(&feed.name).copied();
     }
-    runtime.block_on(writer.run(Sources { feeds, logs, audit }, orders))?;
+    // The writer waits a hundred times a second: on threads that it shares, each time would wake another one.
+    let own = own_runtime().context("starting the writer")?;
+    own.block_on(writer.run(Sources { feeds, logs, audit }, runtime, orders))?;
     Ok(Exit::Done)
 }
 
@@ -139,9 +142,14 @@ pub fn now_ms() -> u64 {
     u64::try_from(now.as_millis()).unwrap_or(u64::MAX)
 }
 
+/// For one thread.
+fn own_runtime() -> std::io::Result<Runtime> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build()
+}
+
 /// Runs a feed. It has a thread for itself, since it sleeps on it.
 fn on_a_thread(feed: impl Future + Send + 'static) -> std::io::Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let runtime = own_runtime()?;
     thread::Builder::new().name("feed".to_owned()).spawn(move || drop(runtime.block_on(feed)))?;
     Ok(())
 }
@@ -222,7 +230,12 @@ impl Writer {
         }
     }
 
-    async fn run(mut self, sources: Sources, mut orders: mpsc::UnboundedReceiver<Order>) -> Result<()> {
+    async fn run(
+        mut self,
+        sources: Sources,
+        runtime: &Runtime,
+        mut orders: mpsc::UnboundedReceiver<Order>,
+    ) -> Result<()> {
         let (stop_feeds, stop) = watch::channel(false);
         let list_again = Arc::new(Notify::new());
         let (all, mut events) = mpsc::channel(EVENTS_WAITING_MAX);
@@ -246,8 +259,8 @@ impl Writer {
         }
         if let Some(logs) = sources.logs {
             let (out, mut said) = mpsc::channel(EVENTS_WAITING_MAX);
-            tokio::spawn(logs.run(self.positions.all(), out, stop.clone(), Arc::clone(&list_again)));
-            tokio::spawn(async move {
+            runtime.spawn(logs.run(self.positions.all(), out, stop.clone(), Arc::clone(&list_again)));
+            runtime.spawn(async move {
                 while let Some(said) = said.recv().await {
                     if all.send(Said::Log(said)).await.is_err() {
                         return;

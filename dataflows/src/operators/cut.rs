@@ -223,7 +223,8 @@ mod tests {
 
     #[test]
     fn a_stretch_that_cannot_be_read_is_one_epoch() {
-        let mut sum = Sum::new(CutStart { sequence: 1, from: Position::default(), lines: 0, segments: 9 });
+        let mut sum =
+            Sum::new(CutStart { sequence: 1, from: Position::default(), lines: 0, segments: 9, damaged: None });
         let after = [(0, 4), (2, 1)].map(|(segment, chunk)| Position { segment, chunk });
         for ((epoch, mut weights), after) in
             [weight(0, 0, 3, false, true), weight(0, 4, 2, true, true)].into_iter().zip(after)

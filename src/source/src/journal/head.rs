@@ -28,19 +28,11 @@ impl Head {
 
     /// `None` when it is not there or cannot be trusted; its writer will renew it.
     pub(super) fn read(dir: &Path) -> io::Result<Option<Self>> {
-        Self::open(dir)?.map_or(Ok(None), |file| Self::read_from(&file))
-    }
-
-    /// To be read again and again: a writer overwrites it in place. `None` when it is not there.
-    pub(super) fn open(dir: &Path) -> io::Result<Option<File>> {
-        match File::open(Self::path(dir)) {
-            Ok(file) => Ok(Some(file)),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(error),
-        }
-    }
-
-    pub(super) fn read_from(file: &File) -> io::Result<Option<Self>> {
+        let file = match File::open(Self::path(dir)) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error),
+        };
         for _ in 0..READS_MAX {
             let mut bytes = [0; HEAD_BYTES];
             match file.read_exact_at(&mut bytes, 0) {

@@ -1,7 +1,5 @@
 //! Reads a journal in order, also while it is written.
 
-use std::fs::File;
-use std::io;
 use std::path::{Path, PathBuf};
 
 use super::head::Head;
@@ -33,7 +31,6 @@ pub fn bytes_behind(dir: &Path, position: (u32, u64)) -> Result<u64, JournalErro
 /// It holds at most one body, one mark and one piece of 64 KiB.
 pub struct JournalReader {
     dir: PathBuf,
-    head_file: Option<File>,
     /// Once there is one.
     id: Option<JournalId>,
     /// As it was last seen.
@@ -54,16 +51,7 @@ impl JournalReader {
     /// [`Kind::Missing`] and the first segment behind it. A position behind the end is waited for, and so is a journal that
     /// does not exist.
     pub fn open(dir: &Path, from: (u32, u32)) -> Self {
-        Self {
-            dir: dir.to_owned(),
-            id: None,
-            head_file: None,
-            head: None,
-            at_end: false,
-            segment: from.0,
-            from: from.1,
-            scan: None,
-        }
+        Self { dir: dir.to_owned(), id: None, head: None, at_end: false, segment: from.0, from: from.1, scan: None }
     }
 
     /// Everything before this was returned: where another reader can go on. A segment and a batch in it.
@@ -80,7 +68,7 @@ impl JournalReader {
         {
             return Ok(Some(batch));
         }
-        let head = self.read_head().map_err(JournalError::io("reading", &Head::path(&self.dir)))?;
+        let head = Head::read(&self.dir).map_err(JournalError::io("reading", &Head::path(&self.dir)))?;
         if self.at_end && head == self.head {
             return Ok(None);
         }
@@ -90,13 +78,6 @@ impl JournalReader {
             self.id = JournalId::read(&self.dir)?;
         }
         self.next_before_head()
-    }
-
-    fn read_head(&mut self) -> io::Result<Option<Head>> {
-        if self.head_file.is_none() {
-            self.head_file = Head::open(&self.dir)?;
-        }
-        self.head_file.as_ref().map_or(Ok(None), Head::read_from)
     }
 
     /// Reads the body of frames, and checks it; [`next_batch`](Self::next_batch) does not. Other kinds have an empty one.
