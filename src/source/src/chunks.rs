@@ -291,7 +291,7 @@ impl<R: Read> Splitter<R> {
         }
         let before = self.buffer.len();
         self.reserve(before as u64 + bytes);
-        match self.input.by_ref().take(bytes).read_to_end(&mut *self.buffer) {
+        match self.input.by_ref().take(bytes).read_to_end(&mut self.buffer) {
             Ok(read) if read as u64 == bytes => return true,
             Ok(_) => {
                 let length = self.at + self.buffer.len() as u64;

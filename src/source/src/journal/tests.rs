@@ -710,7 +710,7 @@ fn old_segments_are_closed_and_given_up() {
     assert_eq!(journal.aged(100, 9_000), []);
 
     fn frame(at_ms: u64) -> Event {
-        line("a", &at_ms.to_string())
+        line("a", at_ms.to_string())
     }
 }
 
